@@ -1,0 +1,76 @@
+// Package notifier brings alerts to people: it runs incidents through the core and sends what the core
+// decides. It is a thin shell: every rule about who is told and when is in package oncall.
+//
+// Two loops work on tables. The incident loop consumes alert changes and runs due timers; the delivery
+// loop claims due deliveries, hands them to a Sender, and commits what the far end answered. Each loop owns
+// one timer, at the earliest instant the store knows; channels only wake it early. Acts is the way in for
+// people: Slack, the API, acknowledge links.
+//
+// Start reading at Incidents.Run (incidents.go) and Deliveries.Run (deliveries.go). How one kind of message
+// is written and sent is in the sub-packages slack and pager.
+package notifier
+
+import (
+	"context"
+	"time"
+
+	"tocsin/oncall"
+)
+
+// IncidentStore is what the incident loop and Acts need of the store. All closures are pure and may be run
+// more than once; each call is one transaction.
+type IncidentStore interface {
+	// ApplyAlertChanges consumes up to limit alert changes, oldest first. Changes that fire go to the open
+	// incident of their place, or to a new one (State "", with Number, Key, Escalation, GroupKey,
+	// GroupLabels, Why and LinkedFrom filled in); all others go to every incident that holds the alert
+	// firing. decide is called once per incident, with its changes in order. consumed < limit means that
+	// none is left.
+	ApplyAlertChanges(ctx context.Context, w oncall.Write, limit int,
+		place func(oncall.AlertChange) oncall.Place,
+		decide func(oncall.Incident, []oncall.AlertChange) (oncall.Decision, error)) (consumed int, err error)
+	// UpdateIncident loads one incident with its rows, calls decide, and commits the decision. It returns
+	// oncall's not_found for an unknown number, ErrRequestSeen for a repeated Request.
+	UpdateIncident(ctx context.Context, w oncall.Write, number int64,
+		decide func(oncall.Incident) (oncall.Decision, error)) (oncall.Decision, error)
+	// DueIncidents returns the incidents whose NextAt is not after now, longest due first, and the earliest
+	// NextAt of all others (zero: none).
+	DueIncidents(ctx context.Context, now time.Time, limit int) (due []int64, next time.Time, err error)
+	// Incident returns one incident with all its rows.
+	Incident(ctx context.Context, number int64) (oncall.Incident, error)
+	// Incidents lists incidents with their alerts, without timeline and deliveries, newest first.
+	Incidents(ctx context.Context, f oncall.IncidentFilter) ([]oncall.Incident, error)
+}
+
+// DeliveryStore is what the delivery loop needs of the store.
+type DeliveryStore interface {
+	// ClaimDeliveries marks up to limit due deliveries as sending, counts their attempt, and returns them,
+	// by Priority, then NextAt. Of one incident and endpoint only the oldest unfinished delivery is ever
+	// claimed, and only when none is being sent. free says how many more an endpoint can take now. What an
+	// earlier epoch was sending is claimed again. next is the earliest NextAt of what was not due (zero:
+	// none).
+	ClaimDeliveries(ctx context.Context, w oncall.Write, limit int,
+		free func(oncall.Endpoint) int) (claims []oncall.Claim, next time.Time, err error)
+	// FinishDelivery commits the result of an attempt: the delivery's new state and next time, a timeline
+	// entry for the attempt (none for a delivered or queued edit), and what follows for the incident, as decide says. decide sees the
+	// delivery with its new state.
+	FinishDelivery(ctx context.Context, w oncall.Write, key string, a oncall.Attempt, state oncall.DeliveryState, nextAt time.Time,
+		decide func(oncall.Incident) (oncall.Decision, error)) error
+	// Incident returns one incident with all its rows: a message is drawn from the latest state.
+	Incident(ctx context.Context, number int64) (oncall.Incident, error)
+	// LastDelivered returns when the endpoint last delivered anything, zero for never.
+	LastDelivered(ctx context.Context, e oncall.Endpoint) (time.Time, error)
+}
+
+// Message is one thing to send, with all that a sender may need to write it.
+type Message struct {
+	Delivery oncall.Delivery
+	Incident oncall.Incident // for messages and edits: the latest state; zero for pages and replies, whose Body is frozen
+	Thread   string          // the far end's reference of the incident's message there, "" if there is none
+}
+
+// Sender sends messages to one kind of endpoint. Send makes one attempt, honours ctx, and always returns
+// an outcome: it never retries by itself and never panics over what a far end answers. Error and Excerpt
+// hold no secrets. It is called from many goroutines.
+type Sender interface {
+	Send(ctx context.Context, m Message) oncall.Attempt
+}

@@ -1,0 +1,92 @@
+package oncall
+
+import (
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+)
+
+// Event is something that happens to an incident: AlertsChanged, Tick, Command or DeliveryFinished.
+type Event interface{ event() }
+
+// AlertsChanged carries changes of alerts that belong to the incident, in order. On an empty incident
+// (State "") it opens it; the shell fills Number, Key, Escalation, GroupKey, GroupLabels and Why first.
+type AlertsChanged struct{ Changes []AlertChange }
+
+// Tick says that NextAt may have come. One tick runs at most one tier, so that tiers which came due while
+// nobody was running go out one after the other.
+type Tick struct{}
+
+// CommandKind names what a person wants.
+type CommandKind string
+
+// The commands.
+const (
+	CmdAcknowledge   CommandKind = "acknowledge"
+	CmdUnacknowledge CommandKind = "unacknowledge"
+	CmdResolve       CommandKind = "resolve"
+	CmdEscalate      CommandKind = "escalate"
+	CmdSnooze        CommandKind = "snooze"
+	CmdAssign        CommandKind = "assign"
+	CmdNote          CommandKind = "note"
+)
+
+// Command is what a person asked for, from wherever: Slack, the API, a link.
+type Command struct {
+	Kind  CommandKind
+	Actor string    // as shown on the timeline: a configured user's name where there is one
+	Via   string    // "slack", "api", "link"
+	Until time.Time // snooze
+	User  string    // assign
+	Text  string    // note
+	Seen  *Seen     // escalate: what the presser saw; nil acts on the present
+}
+
+// Seen is the round and tier that a button was drawn for. Tier is the index of the tier that was told last.
+type Seen struct {
+	Round int `json:"round"`
+	Tier  int `json:"tier"`
+}
+
+// DeliveryFinished reports an attempt of a delivery. EndpointDelivers says that the same endpoint
+// delivered something else within deliver_within: then waiting in our own queue is no failure.
+type DeliveryFinished struct {
+	Key     string
+	Attempt Attempt
+	State   DeliveryState // what became of the delivery: queued (will be retried), delivered, refused
+}
+
+func (AlertsChanged) event()    {}
+func (Tick) event()             {}
+func (Command) event()          {}
+func (DeliveryFinished) event() {}
+
+// Decision is what follows from an event. The store commits all of it in one transaction, in the order of
+// the fields, and only then is anything sent.
+type Decision struct {
+	Changed    bool            // false: nothing is written at all (a refusal, a repeat)
+	Incident   Incident        // the new document; its row slices are ignored
+	Alerts     []IncidentAlert // added or changed ones only
+	Drop       []Drop          // queued deliveries that were never attempted and are pointless now
+	Deliveries []Delivery      // new ones, in order; a KindEdit replaces one that waits for the same endpoint
+	Timeline   []TimelineEntry // appended, in order
+	Requeue    []AlertChange   // handed back to be placed anew (a linked incident)
+
+	Reply   string // one sentence for who asked (Command)
+	Refused bool   // the command was understood and not done; Reply says why
+}
+
+// Drop takes back a delivery. The store takes back only one that is queued with no attempt; if the
+// delivery was claimed in between, it runs the decision again.
+type Drop struct {
+	Key    string
+	Reason string
+}
+
+// Place is the incident that an alert belongs to.
+type Place struct {
+	Escalation  string
+	GroupKey    string
+	GroupLabels labels.Labels
+	Why         string
+}

@@ -1,0 +1,120 @@
+package oncall
+
+import (
+	"fmt"
+	"time"
+)
+
+// Policy is everything configured that incidents follow: immutable, replaced whole at reload.
+type Policy struct {
+	ExternalURL string // base of links in pages and messages, without a trailing slash
+	LinkKey     []byte // signs acknowledge links (HMAC-SHA256); from the store, never shown
+	Escalations map[string]Escalation
+	Users       map[string]User
+	Receivers   map[string]Receiver
+}
+
+// DefaultEscalation takes the alerts that name no escalation and match no route.
+const DefaultEscalation = "default"
+
+// DefaultDeliverWithin bounds an unconfirmed delivery where the escalation sets nothing.
+const DefaultDeliverWithin = 30 * time.Second
+
+// ReopenAfter is how long an incident closed by hand may keep firing alerts where its escalation has no
+// ack_timeout (DESIGN section 7, "By hand").
+const ReopenAfter = 30 * time.Minute
+
+// Escalation is a named list of tiers. Durations of zero mean "not set".
+type Escalation struct {
+	Name          string        `json:"name"`
+	GroupBy       []string      `json:"group_by"` // label names; [alertname] by default
+	AckTimeout    time.Duration `json:"ack_timeout,omitempty"`
+	DeliverWithin time.Duration `json:"deliver_within,omitempty"` // DefaultDeliverWithin by default
+	Repeat        Repeat        `json:"repeat,omitzero"`
+	Tiers         []Tier        `json:"tiers"`
+}
+
+// Repeat tells all tiers again: round k begins at trigger + k·Every, for k = 1 … Times.
+type Repeat struct {
+	Every time.Duration `json:"every"`
+	Times int           `json:"times"`
+}
+
+// Tier is who is told, and when after the trigger.
+type Tier struct {
+	After   time.Duration `json:"after"`
+	Targets []Target      `json:"targets"`
+}
+
+// TargetKind says what a Target names.
+type TargetKind string
+
+// The kinds of target.
+const (
+	TargetSlack    TargetKind = "slack"    // a channel: "#session-alerts" or an ID
+	TargetUser     TargetKind = "user"     // a person with contact rules
+	TargetReceiver TargetKind = "receiver" // a named list of integrations
+	TargetSchedule TargetKind = "schedule" // whoever is on call (not supported yet)
+	TargetAction   TargetKind = "action"   // a guarded remediation (not supported yet)
+)
+
+// Target is one party told by a tier.
+type Target struct {
+	Kind TargetKind `json:"kind"`
+	Name string     `json:"name"`
+}
+
+// String is the form shown to people and in page payloads: "user ana", "slack #session-alerts".
+func (t Target) String() string { return string(t.Kind) + " " + t.Name }
+
+// User is a person: how to recognise and how to reach them.
+type User struct {
+	Name     string
+	Slack    string // Slack user ID, "" if none
+	TimeZone string // IANA name, "" for UTC
+	Contacts []Contact
+}
+
+// Contact is one contact rule: After counts from the user's notification. Exactly one of Slack and
+// Receiver is set.
+type Contact struct {
+	After    time.Duration
+	Slack    string // "dm", or a channel
+	Receiver string
+}
+
+// Receiver is a named list of endpoints.
+type Receiver struct {
+	Name      string
+	Endpoints []Endpoint // what it pages; may be empty for receivers that do not page
+}
+
+// Endpoint is where a delivery goes and the queue it waits in, as text: "slack:#alerts", "slack:U02ANA",
+// "page:ana-phone/0" (receiver ana-phone, first of its page_configs).
+type Endpoint string
+
+// SlackEndpoint returns the endpoint of a channel name, channel ID or user ID.
+func SlackEndpoint(to string) Endpoint { return Endpoint("slack:" + to) }
+
+// PageEndpoint returns the endpoint of the i-th (from 0) page_configs entry of a receiver.
+func PageEndpoint(receiver string, i int) Endpoint {
+	return Endpoint(fmt.Sprintf("page:%s/%d", receiver, i))
+}
+
+// Kind returns the part before the colon, which names the sender: "slack", "page".
+func (e Endpoint) Kind() string {
+	for i := range len(e) {
+		if e[i] == ':' {
+			return string(e[:i])
+		}
+	}
+	return string(e)
+}
+
+// Address returns the part after the colon.
+func (e Endpoint) Address() string {
+	if k := len(e.Kind()); k < len(e) {
+		return string(e[k+1:])
+	}
+	return ""
+}

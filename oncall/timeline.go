@@ -1,0 +1,41 @@
+package oncall
+
+import "time"
+
+// TimelineKind names what happened to an incident.
+type TimelineKind string
+
+// The kinds of timeline entries.
+const (
+	EntryTriggered      TimelineKind = "triggered"
+	EntryAlertFiring    TimelineKind = "alert_firing"
+	EntryAlertResolved  TimelineKind = "alert_resolved"
+	EntryAlertUnknown   TimelineKind = "alert_unknown"
+	EntryAlertKnown     TimelineKind = "alert_known"
+	EntryEscalated      TimelineKind = "escalated"     // a tier was told
+	EntryNotified       TimelineKind = "notified"      // a contact rule ran
+	EntryAttempt        TimelineKind = "delivery"      // one attempt of one delivery
+	EntryNotDelivered   TimelineKind = "not_delivered" // deliver_within passed, a target could not be reached
+	EntryDropped        TimelineKind = "delivery_dropped"
+	EntryAcknowledged   TimelineKind = "acknowledged"
+	EntryUnacknowledged TimelineKind = "unacknowledged"
+	EntrySnoozed        TimelineKind = "snoozed"
+	EntryUnsnoozed      TimelineKind = "unsnoozed"
+	EntryAssigned       TimelineKind = "assigned"
+	EntryNote           TimelineKind = "note"
+	EntryResolved       TimelineKind = "resolved"
+	EntrySeverity       TimelineKind = "severity"
+	EntryLinked         TimelineKind = "linked"
+	EntryExhausted      TimelineKind = "exhausted" // nobody is left to tell, and why
+	EntryPolicy         TimelineKind = "policy"    // the configuration changed something for this incident
+)
+
+// TimelineEntry is one line of an incident's append-only record.
+type TimelineEntry struct {
+	At       time.Time    `json:"at"`
+	Kind     TimelineKind `json:"kind"`
+	Actor    string       `json:"actor,omitempty"`    // a user, "ana by link", "" for tocsin itself
+	Text     string       `json:"text"`               // a sentence
+	Delivery string       `json:"delivery,omitempty"` // key, for delivery entries
+	Attempt  *Attempt     `json:"attempt,omitempty"`
+}
