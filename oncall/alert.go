@@ -50,6 +50,8 @@ type Alert struct {
 	KeepFiringSince time.Time `json:"keep_firing_since,omitzero"` // first evaluation without a breach while keep_firing_for holds it
 	UnknownSince    time.Time `json:"unknown_since,omitzero"`     // first failed query; zero once a query succeeded
 	Evidence        Evidence  `json:"evidence"`                   // of the last transition
+
+	External labels.Labels `json:"external,omitzero"` // external labels it fired with: its changes carry them until it resolves
 }
 
 // Evidence is what a transition was decided on: enough for a person to repeat the query later.

@@ -1,0 +1,350 @@
+package oncall
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+)
+
+// RuleTiming is what StepRule needs to know of a rule.
+type RuleTiming struct {
+	Rule          RuleID
+	For           time.Duration // 0: fires at the first breach
+	KeepFiringFor time.Duration // 0: resolves at the first evaluation without a breach
+}
+
+// Sample is one element of a query's answer, with the labels of the alert that it stands for.
+type Sample struct {
+	Labels labels.Labels // of the alert: templates expanded, with alertname, without metric name
+	Metric labels.Labels // as answered
+	Value  float64
+}
+
+// Observation is one evaluation of one rule: what was asked, and what came back.
+type Observation struct {
+	At      time.Time // evaluation timestamp
+	Samples []Sample  // no two with equal Labels
+	Failed  string    // why there is no answer; "" if there is one. Samples are then ignored.
+	Partial string    // why the answer may miss series; "" if it is complete
+	DueOnly bool      // the extra evaluation at the end of a for: may only move alerts that are due to firing
+	// External labels are kept with every alert that fires now, so that it is reported under the same
+	// labels until it resolves, whatever the configuration says by then.
+	External labels.Labels
+	// Evidence holds what is the same for the whole evaluation (group, expression, hash, backend, At);
+	// metric and value are filled in per alert.
+	Evidence Evidence
+}
+
+// StatusChange is what a step has to tell the incidents about one alert.
+type StatusChange struct {
+	Status   ChangeStatus
+	Alert    Alert // as it is now; for a resolved one, as it was last
+	Reason   string
+	Evidence Evidence
+
+	index int // in Step.Alerts; -1 where the alert is gone
+}
+
+// Step is what one observation makes of the alerts of one rule. Commit it before acting on it: Alerts
+// replaces the state in memory only once Upserts, Deletes, Transitions and Changes are on disk.
+type Step struct {
+	Alerts      []Alert        // all pending and firing alerts, in a stable order
+	Upserts     []int          // indices into Alerts of what is new or changed
+	Deletes     []AlertKey     // alerts that became inactive
+	Transitions []Transition   // for the record
+	Changes     []StatusChange // for the incidents; only alerts that fire or fired
+	NextAt      time.Time      // earliest end of a for after At: ask again then, with DueOnly; zero: none
+
+	moved []int // indices of alerts that moved to pending or firing
+}
+
+// Annotate gives every alert that moved to pending or firing the annotations that f makes for it. It is
+// apart from the step because templates may ask the backend, and a step asks nobody.
+func (s *Step) Annotate(f func(Alert) map[string]string) {
+	for _, i := range s.moved {
+		s.Alerts[i].Annotations = f(s.Alerts[i])
+	}
+	for c := range s.Changes {
+		if i := s.Changes[c].index; i >= 0 {
+			s.Changes[c].Alert.Annotations = s.Alerts[i].Annotations
+		}
+	}
+}
+
+// FormatValue formats a sample's value as Prometheus' API does: round-trip, "NaN" and "+Inf" included.
+func FormatValue(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
+
+// StepRule moves the alerts of one rule by one observation, exactly as Prometheus does for a complete
+// answer. A failed query moves nothing: its alerts become unknown. What a partial answer does not show is
+// unknown too, never resolved. current is not written to.
+func StepRule(t RuleTiming, current []Alert, o Observation) Step {
+	s := stepper{timing: t, obs: o}
+	s.out.Alerts = make([]Alert, 0, len(current)+4)
+	if o.Failed != "" {
+		s.failed(current)
+		return s.finish()
+	}
+	samples := make(map[Fingerprint]int, len(o.Samples))
+	order := make([]Fingerprint, len(o.Samples))
+	for i, smp := range o.Samples {
+		order[i] = FingerprintOf(smp.Labels)
+		samples[order[i]] = i
+	}
+	for _, a := range current {
+		fp := FingerprintOf(a.Labels)
+		i, present := samples[fp]
+		switch {
+		case present:
+			delete(samples, fp)
+			s.present(a, fp, o.Samples[i])
+		case o.DueOnly:
+			s.keep(a)
+		case o.Partial != "":
+			s.unknown(a, "the answer was partial: "+o.Partial)
+		default:
+			s.absent(a, fp)
+		}
+	}
+	if !o.DueOnly {
+		for i, smp := range o.Samples {
+			if j, left := samples[order[i]]; left && j == i {
+				s.appear(order[i], smp)
+			}
+		}
+	}
+	return s.finish()
+}
+
+// RetireRule ends all alerts of a rule that is no longer evaluated; reason says why. Unlike an absent
+// series, a rule that is gone waits for no keep_firing_for.
+func RetireRule(current []Alert, at time.Time, reason string) Step {
+	s := stepper{obs: Observation{At: at}}
+	for _, a := range current {
+		s.timing = RuleTiming{Rule: a.Rule, For: a.Evidence.For}
+		s.obs.Evidence = a.Evidence
+		s.obs.Evidence.At = at
+		s.end(a, FingerprintOf(a.Labels), reason)
+	}
+	return s.finish()
+}
+
+// ForgetAfter is the longest downtime that pending time survives.
+const ForgetAfter = time.Hour
+
+// ForgetPending is the step of a start: after a downtime of more than ForgetAfter nobody knows whether a
+// breach lasted, so pending alerts end and begin again with the first evaluation. Firing alerts stay.
+// aliveAt is when a process last held the state; zero: unknown, which counts as too long ago. NextAt has no
+// meaning here: current holds the alerts of many rules.
+func ForgetPending(current []Alert, aliveAt, now time.Time) Step {
+	s := stepper{obs: Observation{At: now}}
+	down := now.Sub(aliveAt)
+	for _, a := range current {
+		if a.State != StatePending || (!aliveAt.IsZero() && down <= ForgetAfter) {
+			s.keep(a)
+			continue
+		}
+		reason := "pending time starts again: tocsin was down for " + human(down)
+		if aliveAt.IsZero() {
+			reason = "pending time starts again: it is not known when tocsin last ran"
+		}
+		s.timing = RuleTiming{Rule: a.Rule, For: a.Evidence.For}
+		s.obs.Evidence = a.Evidence
+		s.end(a, FingerprintOf(a.Labels), reason)
+	}
+	return s.finish()
+}
+
+// stepper collects one Step.
+type stepper struct {
+	timing RuleTiming
+	obs    Observation
+	out    Step
+}
+
+// keep carries an alert over unchanged.
+func (s *stepper) keep(a Alert) int {
+	s.out.Alerts = append(s.out.Alerts, a)
+	return len(s.out.Alerts) - 1
+}
+
+// put carries a changed alert over.
+func (s *stepper) put(a Alert) int {
+	i := s.keep(a)
+	s.out.Upserts = append(s.out.Upserts, i)
+	return i
+}
+
+// failed marks every alert unknown. The extra evaluation at the end of a for changes nothing when it
+// fails: the group's next one asks again.
+func (s *stepper) failed(current []Alert) {
+	for _, a := range current {
+		if s.obs.DueOnly {
+			s.keep(a)
+		} else {
+			s.unknown(a, "the query failed: "+s.obs.Failed)
+		}
+	}
+}
+
+func (s *stepper) unknown(a Alert, reason string) {
+	if !a.UnknownSince.IsZero() {
+		s.keep(a)
+		return
+	}
+	a.UnknownSince = s.obs.At
+	i := s.put(a)
+	if a.State == StateFiring {
+		s.change(ChangeUnknown, a, i, reason, s.evidence(a.Evidence.Metric, ""))
+	}
+}
+
+// present steps an alert that the answer contains.
+func (s *stepper) present(a Alert, fp Fingerprint, smp Sample) {
+	breached := s.obs.At.Sub(a.ActiveAt)
+	due := a.State == StatePending && breached >= s.timing.For
+	if s.obs.DueOnly && !due {
+		s.keep(a)
+		return
+	}
+	wasUnknown := !a.UnknownSince.IsZero()
+	a.UnknownSince = time.Time{}
+	switch {
+	case due:
+		s.fire(a, fp, smp, StatePending, fmt.Sprintf("breached for %s (for: %s)", human(breached), human(s.timing.For)))
+	case a.State == StateFiring && breached < s.timing.For:
+		s.demote(a, fp, smp, breached)
+	case wasUnknown || !a.KeepFiringSince.IsZero():
+		a.KeepFiringSince = time.Time{}
+		i := s.put(a)
+		if wasUnknown && a.State == StateFiring {
+			s.change(ChangeKnown, a, i, "the query works again", s.evidence(smp.Metric, FormatValue(smp.Value)))
+		}
+	default:
+		s.keep(a)
+	}
+}
+
+// absent steps an alert that a complete answer does not contain.
+func (s *stepper) absent(a Alert, fp Fingerprint) {
+	if a.State == StatePending {
+		s.end(a, fp, fmt.Sprintf("no longer returned by the query after %s of %s (for)",
+			human(s.obs.At.Sub(a.ActiveAt)), human(s.timing.For)))
+		return
+	}
+	if s.timing.KeepFiringFor <= 0 {
+		s.end(a, fp, "no longer returned by the query")
+		return
+	}
+	wasUnknown := !a.UnknownSince.IsZero()
+	started := a.KeepFiringSince.IsZero()
+	if started {
+		a.KeepFiringSince = s.obs.At
+	}
+	if gone := s.obs.At.Sub(a.KeepFiringSince); gone >= s.timing.KeepFiringFor {
+		s.end(a, fp, fmt.Sprintf("no longer returned by the query for %s (keep_firing_for: %s)",
+			human(gone), human(s.timing.KeepFiringFor)))
+		return
+	}
+	if !started && !wasUnknown {
+		s.keep(a)
+		return
+	}
+	a.UnknownSince = time.Time{}
+	i := s.put(a)
+	if wasUnknown {
+		s.change(ChangeKnown, a, i, "the query works again; it no longer returns this alert, which keep_firing_for holds for "+
+			human(s.timing.KeepFiringFor), s.evidence(a.Evidence.Metric, ""))
+	}
+}
+
+// appear begins an alert that was inactive.
+func (s *stepper) appear(fp Fingerprint, smp Sample) {
+	a := Alert{Rule: s.timing.Rule, Labels: smp.Labels, State: StatePending, ActiveAt: s.obs.At}
+	if s.timing.For <= 0 {
+		s.fire(a, fp, smp, StateInactive, "returned by the query (the rule has no for)")
+		return
+	}
+	a.Value = smp.Value
+	a.Evidence = s.evidence(smp.Metric, FormatValue(smp.Value))
+	s.out.moved = append(s.out.moved, s.put(a))
+	s.transition(a, fp, StateInactive, StatePending, fmt.Sprintf("returned by the query (for: %s)", human(s.timing.For)), a.Evidence)
+}
+
+func (s *stepper) fire(a Alert, fp Fingerprint, smp Sample, from AlertState, reason string) {
+	a.State = StateFiring
+	a.FiredAt = s.obs.At
+	a.External = s.obs.External
+	a.Value = smp.Value
+	a.Evidence = s.evidence(smp.Metric, FormatValue(smp.Value))
+	i := s.put(a)
+	s.out.moved = append(s.out.moved, i)
+	s.transition(a, fp, from, StateFiring, reason, a.Evidence)
+	s.change(ChangeFiring, a, i, reason, a.Evidence)
+}
+
+// demote takes a firing alert back to pending because its rule's for was raised above the time it has
+// been breached, as Prometheus does. For the incidents it is over until it fires again.
+func (s *stepper) demote(a Alert, fp Fingerprint, smp Sample, breached time.Duration) {
+	last := a
+	reason := fmt.Sprintf("for was raised to %s, breached for %s only", human(s.timing.For), human(breached))
+	a.State = StatePending
+	a.FiredAt, a.KeepFiringSince = time.Time{}, time.Time{}
+	a.External = labels.EmptyLabels()
+	a.Value = smp.Value
+	a.Evidence = s.evidence(smp.Metric, FormatValue(smp.Value))
+	s.out.moved = append(s.out.moved, s.put(a))
+	s.transition(a, fp, StateFiring, StatePending, reason, a.Evidence)
+	s.change(ChangeResolved, last, -1, reason, a.Evidence)
+}
+
+// end makes an alert inactive; one that fired is resolved.
+func (s *stepper) end(a Alert, fp Fingerprint, reason string) {
+	to := StateInactive
+	if a.State == StateFiring {
+		to = StateResolved
+	}
+	ev := s.evidence(a.Evidence.Metric, "")
+	s.out.Deletes = append(s.out.Deletes, AlertKey{Rule: a.Rule, Fingerprint: fp})
+	s.transition(a, fp, a.State, to, reason, ev)
+	if to == StateResolved {
+		a.UnknownSince = time.Time{}
+		s.change(ChangeResolved, a, -1, reason, ev)
+	}
+}
+
+func (s *stepper) evidence(metric labels.Labels, value string) Evidence {
+	ev := s.obs.Evidence
+	ev.Metric, ev.Value, ev.For = metric, value, s.timing.For
+	return ev
+}
+
+func (s *stepper) transition(a Alert, fp Fingerprint, from, to AlertState, reason string, ev Evidence) {
+	s.out.Transitions = append(s.out.Transitions, Transition{
+		Rule: a.Rule, Fingerprint: fp, Labels: a.Labels, At: s.obs.At, From: from, To: to, Reason: reason, Evidence: ev,
+	})
+}
+
+func (s *stepper) change(status ChangeStatus, a Alert, index int, reason string, ev Evidence) {
+	s.out.Changes = append(s.out.Changes, StatusChange{Status: status, Alert: a, Reason: reason, Evidence: ev, index: index})
+}
+
+// finish finds when the rule must be asked again. Pending alerts that are due already (a gap, a failed
+// query) wait for the group's next evaluation.
+func (s *stepper) finish() Step {
+	for i := range s.out.Alerts {
+		if s.out.Alerts[i].State != StatePending {
+			continue
+		}
+		due := s.out.Alerts[i].ActiveAt.Add(s.timing.For)
+		if due.After(s.obs.At) && (s.out.NextAt.IsZero() || due.Before(s.out.NextAt)) {
+			s.out.NextAt = due
+		}
+	}
+	return s.out
+}
+
+// human formats a duration as Prometheus writes it in rule files: "2m", "1h30m".
+func human(d time.Duration) string { return model.Duration(d.Round(time.Millisecond)).String() }
