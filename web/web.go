@@ -1,0 +1,183 @@
+package web
+
+import (
+	"context"
+	"embed"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"tocsin/oncall"
+)
+
+// apiBase is where the own API lives, below the route prefix.
+const apiBase = "/api/tocsin/v1"
+
+//go:embed static templates openapi.yaml
+var files embed.FS
+
+// Acts is the way in for people: what they may do to incidents and ask about them. All methods may be
+// called from many goroutines.
+type Acts interface {
+	// Act commits a command once. A refusal is no error: Decision.Refused says so and Reply why.
+	Act(ctx context.Context, number int64, c oncall.Command, request string) (oncall.Decision, error)
+	// Incident returns one incident with all its rows, or not_found.
+	Incident(ctx context.Context, number int64) (oncall.Incident, error)
+	// Incidents lists incidents, newest first, without timeline and deliveries.
+	Incidents(ctx context.Context, f oncall.IncidentFilter) ([]oncall.Incident, error)
+	// Why explains an incident in plain text, from the stored evidence.
+	Why(ctx context.Context, number int64) (string, error)
+}
+
+// Store is what the probes and the acknowledge links need of the store.
+type Store interface {
+	// Healthy returns why the store does not work, nil if it does.
+	Healthy(ctx context.Context) error
+	// Delivery returns one delivery by its key, or not_found.
+	Delivery(ctx context.Context, key string) (oncall.Delivery, error)
+}
+
+// Options are the parts that the HTTP surface stands on. The functions are called for each request, so that
+// a reload takes effect without a new handler; they must be safe for concurrent use.
+type Options struct {
+	Acts      Acts
+	Store     Store
+	Evaluated func() bool          // the first evaluation of every group is done
+	Policy    func() oncall.Policy // the policy in force
+	Reload    func() error         // loads the configuration anew; its error tells a person what is wrong with it
+
+	// User returns the name that the listener has authenticated. required says that users are configured
+	// at all; nil means that none are.
+	User func(*http.Request) (name string, required bool)
+	// Slack returns the handlers of /slack/commands and /slack/interactions, nil without Slack.
+	Slack func() (commands, interactions http.Handler)
+
+	ExternalURL *url.URL // for people; its origin may send forms. Never nil.
+	RoutePrefix string   // "" or "/prefix": prepended to every path
+	Logger      *slog.Logger
+	Registry    *prometheus.Registry // its metrics are shown at /metrics; the package adds its own
+}
+
+// Web holds the two handlers. It starts no goroutine.
+type Web struct {
+	o        Options
+	duration *prometheus.HistogramVec
+	pages    *pages
+	main     http.Handler
+	callback http.Handler
+}
+
+// route is one method of one path, below the route prefix.
+type route struct {
+	method  string // "" for every method
+	path    string
+	handler http.HandlerFunc
+}
+
+// New builds the handlers. It panics only on a defect of its own (a template that does not parse).
+func New(o Options) *Web {
+	if o.User == nil {
+		o.User = func(*http.Request) (string, bool) { return "", false }
+	}
+	if o.Slack == nil {
+		o.Slack = func() (http.Handler, http.Handler) { return nil, nil }
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Registry == nil {
+		o.Registry = prometheus.NewRegistry()
+	}
+	w := &Web{o: o, pages: newPages(), duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "tocsin_http_request_duration_seconds",
+		Help:    "How long HTTP requests took, by the route that answered and the status code.",
+		Buckets: []float64{.001, .005, .025, .1, .5, 1, 3, 10},
+	}, []string{"handler", "code"})}
+	o.Registry.MustRegister(w.duration)
+	callbacks := w.callbackRoutes()
+	w.main = w.serve(slices.Concat(w.apiRoutes(), w.probeRoutes(), w.consoleRoutes(), callbacks))
+	w.callback = w.serve(callbacks)
+	return w
+}
+
+// Handler is the whole surface, callbacks included.
+func (w *Web) Handler() http.Handler { return w.main }
+
+// CallbackHandler is only what far ends and links need, /slack/* and /hooks/*: for the one port that is
+// exposed to the outside. Its requests are authenticated by signatures and tokens.
+func (w *Web) CallbackHandler() http.Handler { return w.callback }
+
+func (w *Web) apiRoutes() []route {
+	one := apiBase + "/incidents/{number}"
+	routes := []route{
+		{"GET", apiBase + "/incidents", w.listIncidents},
+		{"GET", one, w.getIncident},
+		{"GET", one + "/why", w.getWhy},
+		{"GET", apiBase + "/openapi.yaml", w.getOpenAPI},
+	}
+	for _, a := range actions {
+		routes = append(routes, route{"POST", one + "/" + string(a.kind), w.actHandler(a)})
+	}
+	return routes
+}
+
+func (w *Web) probeRoutes() []route {
+	metrics := promhttp.HandlerFor(w.o.Registry, promhttp.HandlerOpts{Registry: w.o.Registry, EnableOpenMetrics: true})
+	return []route{
+		{"GET", "/-/healthy", w.healthy},
+		{"GET", "/-/ready", w.ready},
+		{"POST", "/-/reload", w.reload},
+		{"PUT", "/-/reload", w.reload},
+		{"GET", "/metrics", metrics.ServeHTTP},
+	}
+}
+
+func (w *Web) consoleRoutes() []route {
+	return []route{
+		{"GET", "/{$}", w.showIncidents},
+		{"GET", "/incidents/{number}", w.showIncident},
+		{"POST", "/incidents/{number}/{action}", w.pressed},
+		{"GET", "/static/tocsin.css", w.stylesheet},
+	}
+}
+
+func (w *Web) callbackRoutes() []route {
+	return []route{
+		{"", "/slack/commands", w.slackCommand},
+		{"", "/slack/interactions", w.slackInteraction},
+		{"GET", "/hooks/ack/{token}", w.askAck},
+		{"POST", "/hooks/ack/{token}", w.ackByLink},
+		{"GET", "/hooks/tocsin.css", w.stylesheet}, // the page of a link needs it where only /hooks/* is exposed
+	}
+}
+
+// serve puts routes behind a mux whose refusals are JSON below /api/, and behind what every request passes:
+// the check of its origin and the headers of its answer.
+func (w *Web) serve(routes []route) http.Handler {
+	prefix := strings.TrimSuffix(w.o.RoutePrefix, "/")
+	mux := http.NewServeMux()
+	methods := map[string][]string{}
+	for _, r := range routes {
+		methods[r.path] = append(methods[r.path], r.method)
+		mux.Handle(strings.TrimSpace(r.method+" "+prefix+r.path), w.measured(r.path, r.handler))
+	}
+	for p, allowed := range methods {
+		if !slices.Contains(allowed, "") {
+			mux.Handle(prefix+p, w.measured(p, w.methodNotAllowed(allowed)))
+		}
+	}
+	mux.Handle("/", w.measured("other", w.notFound))
+	if prefix != "" && methods["/{$}"] != nil {
+		mux.Handle("GET /{$}", http.RedirectHandler(prefix+"/", http.StatusFound))
+	}
+	return w.guarded(mux)
+}
+
+// now is the instant of a request: the one place of the package that reads the clock.
+func now() time.Time { return time.Now() }
