@@ -1,0 +1,158 @@
+// Package slack shows incidents in Slack and takes what people do there: messages that are redrawn in
+// place, replies in their threads, buttons, and the slash command.
+//
+// It decides nothing about incidents: buttons and commands become oncall.Command values that Acts commits,
+// and a message is drawn from the incident as it stands. It does not queue, pace or retry either; that is
+// the delivery loop's, which calls Send once for each attempt.
+//
+// Slack takes no idempotency key: a crash between Slack's answer and our commit may repeat a message
+// there. (Its metadata field and client_msg_id do not suppress duplicates.)
+//
+// Start reading at Adapter.Send (send.go) for what goes out, Draw (blocks.go) for what it looks like, and
+// Adapter.InteractionHandler (interactions.go) and Adapter.CommandHandler (commands.go) for what comes in.
+package slack
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"tocsin/oncall"
+)
+
+// Acts is the way in for what people do in Slack. The package notifier implements it.
+type Acts interface {
+	// Act commits a command once for each request: with a request seen before it returns
+	// oncall.ErrRequestSeen and changes nothing.
+	Act(ctx context.Context, number int64, c oncall.Command, request string) (oncall.Decision, error)
+	// Incident returns one incident with all its rows.
+	Incident(ctx context.Context, number int64) (oncall.Incident, error)
+	// Incidents lists incidents, newest first.
+	Incidents(ctx context.Context, f oncall.IncidentFilter) ([]oncall.Incident, error)
+	// Why explains in plain lines how the incident came about and whom it told.
+	Why(ctx context.Context, number int64) (string, error)
+}
+
+// Options are what the adapter needs besides its configuration.
+type Options struct {
+	Acts       Acts
+	Policy     func() oncall.Policy  // the present one; called for each message and request
+	Logger     *slog.Logger          // nil: slog.Default()
+	Registerer prometheus.Registerer // nil: no metrics
+	HTTPClient *http.Client          // for all requests to Slack; nil: one with a timeout of 10 s. It is copied and follows no redirects.
+}
+
+const (
+	sendTimeout   = 10 * time.Second
+	answerTimeout = 2500 * time.Millisecond // Slack waits for 3 s
+	maxPrivate    = 32                      // private answers under way at once
+)
+
+// Adapter speaks with one Slack workspace. It is safe for use by many goroutines. Close it when done.
+type Adapter struct {
+	cfg    Config
+	acts   Acts
+	policy func() oncall.Policy
+	log    *slog.Logger
+	http   *http.Client
+	idle   func()   // closes idle connections, where the transport is our own
+	api    *url.URL // of cfg.APIURL
+
+	sent, asked, private *prometheus.CounterVec
+
+	// Private answers go on beside the requests that caused them. stop ends them; slots bounds them.
+	stopping context.Context
+	stop     context.CancelFunc
+	slots    chan struct{}
+	mu       sync.Mutex // guards closed against wg.Add after Close
+	closed   bool
+	wg       sync.WaitGroup
+}
+
+// New returns an adapter for a workspace. The configuration is taken to be valid; an empty APIURL or
+// Command means Slack's own and /tocsin.
+func New(cfg Config, o Options) *Adapter {
+	if cfg.APIURL == "" {
+		cfg.APIURL = "https://slack.com/api/"
+	}
+	if !strings.HasSuffix(cfg.APIURL, "/") {
+		cfg.APIURL += "/"
+	}
+	if cfg.Command == "" {
+		cfg.Command = "/tocsin"
+	}
+	a := &Adapter{cfg: cfg, acts: o.Acts, policy: o.Policy, log: o.Logger, slots: make(chan struct{}, maxPrivate)}
+	if a.log == nil {
+		a.log = slog.Default()
+	}
+	if a.policy == nil {
+		a.policy = func() oncall.Policy { return oncall.Policy{} }
+	}
+	client := http.Client{Timeout: sendTimeout}
+	if o.HTTPClient != nil {
+		client = *o.HTTPClient
+	} else if t, ok := http.DefaultTransport.(*http.Transport); ok {
+		t = t.Clone()
+		client.Transport, a.idle = t, t.CloseIdleConnections
+	}
+	// A redirect would carry the token, or a private answer, to a host that nobody configured.
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	a.http = &client
+	if u, err := url.Parse(cfg.APIURL); err == nil {
+		a.api = u
+	} else {
+		a.api = &url.URL{}
+	}
+	a.stopping, a.stop = context.WithCancel(context.Background())
+	a.register(o.Registerer)
+	return a
+}
+
+func (a *Adapter) register(r prometheus.Registerer) {
+	a.sent = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "tocsin_slack_api_requests_total",
+		Help: "Requests to Slack's API, by method and by what became of them (delivered, retry, unknown, refused).",
+	}, []string{"method", "outcome"})
+	a.asked = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "tocsin_slack_callbacks_total",
+		Help: "Requests from Slack, by endpoint (commands, interactions) and HTTP status of the answer.",
+	}, []string{"endpoint", "code"})
+	a.private = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "tocsin_slack_private_answers_total",
+		Help: "Private answers through a response_url, by what became of them (sent, failed, dropped).",
+	}, []string{"outcome"})
+	if r != nil {
+		r.MustRegister(a.sent, a.asked, a.private)
+	}
+}
+
+// Close stops private answers that are under way and waits for them. Requests that come later are still
+// served, without private answers. It may be called more than once.
+func (a *Adapter) Close() error {
+	a.mu.Lock()
+	a.closed = true
+	a.mu.Unlock()
+	a.stop()
+	a.wg.Wait()
+	if a.idle != nil {
+		a.idle()
+	}
+	return nil
+}
+
+// redact takes our secrets out of what others say.
+func (a *Adapter) redact(s string) string {
+	for _, secret := range []string{a.cfg.BotToken, a.cfg.SigningSecret} {
+		if secret != "" {
+			s = strings.ReplaceAll(s, secret, "<secret>")
+			s = strings.ReplaceAll(s, url.QueryEscape(secret), "<secret>")
+		}
+	}
+	return s
+}

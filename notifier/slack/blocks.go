@@ -1,0 +1,366 @@
+package slack
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	goslack "github.com/slack-go/slack"
+
+	"tocsin/oncall"
+)
+
+// How much of what goes into a message. Slack allows 3,000 characters a section and about 13,000 for all
+// blocks together, JSON included; these add up to less.
+const (
+	maxHeader    = 150
+	maxSummaries = 3
+	maxSummary   = 300
+	maxTold      = 900
+	maxLinks     = 2000
+	maxInstances = 10
+	maxList      = 2500
+	maxLabels    = 1500
+	maxText      = 300
+)
+
+// Drawing is an incident as Slack shows it.
+type Drawing struct {
+	Blocks []goslack.Block
+	Text   string // what a notification on a phone shows, and clients without blocks
+}
+
+// Draw writes the incident's message: what, how bad, since when, who has it, what happens next, then the
+// buttons, then the details. It fits Slack's limits whatever the alerts carry.
+func Draw(in oncall.Incident, p oncall.Policy, now time.Time) Drawing {
+	alerts := summarise(in.Alerts)
+	b := []goslack.Block{header(in), section(facts(in, alerts, now))}
+	if s := summaries(in, alerts); s != "" {
+		b = append(b, plain(s))
+	}
+	b = append(b, section(people(in, p, now)))
+	if l := links(in, alerts, p); l != "" {
+		b = append(b, section(l))
+	}
+	if buttons := buttons(in, alerts); buttons != nil {
+		b = append(b, buttons)
+	}
+	if s := instances(alerts, now); s != "" {
+		b = append(b, section(s))
+	}
+	if s := shownLabels(in, alerts); s != "" {
+		b = append(b, &goslack.ContextBlock{Type: goslack.MBTContext, ContextElements: goslack.ContextElements{
+			Elements: []goslack.MixedElement{mrkdwn(s)}}})
+	}
+	return Drawing{Blocks: b, Text: fallback(in)}
+}
+
+func stateWord(s oncall.IncidentState) (emoji, word string) {
+	switch s {
+	case oncall.IncidentTriggered:
+		return "🔴", "Triggered"
+	case oncall.IncidentAcknowledged:
+		return "🟡", "Acknowledged"
+	case oncall.IncidentSnoozed:
+		return "💤", "Snoozed"
+	case oncall.IncidentResolved:
+		return "✅", "Resolved"
+	}
+	return "❔", fit(string(s), 20)
+}
+
+func header(in oncall.Incident) goslack.Block {
+	emoji, word := stateWord(in.State)
+	start := fmt.Sprintf("%s %s · #%d ", emoji, word, in.Number)
+	title := fit(in.Title, maxHeader-utf8.RuneCountInString(start))
+	shown := true
+	return &goslack.HeaderBlock{Type: goslack.MBTHeader, Text: &goslack.TextBlockObject{
+		Type: goslack.PlainTextType, Text: strings.TrimSpace(start + title), Emoji: &shown}}
+}
+
+func fallback(in oncall.Incident) string {
+	emoji, word := stateWord(in.State)
+	s := fmt.Sprintf("%s %s #%d", emoji, word, in.Number)
+	if in.Severity != "" {
+		s += " " + prose(in.Severity, 30)
+	}
+	return s + ": " + prose(in.Title, maxText-utf8.RuneCountInString(s)-2)
+}
+
+// facts is how bad it is, and since when.
+func facts(in oncall.Incident, a summary, now time.Time) string {
+	var parts []string
+	if in.Severity != "" {
+		parts = append(parts, "*"+prose(in.Severity, 40)+"*")
+	}
+	switch {
+	case a.total == 0:
+		parts = append(parts, "no alerts yet")
+	case a.total == 1 && a.firing == 1:
+		parts = append(parts, "1 alert firing")
+		if v := a.shown[0].Value; v != "" {
+			parts = append(parts, "value "+code(number(v), 40))
+		}
+	case a.firing == a.total:
+		parts = append(parts, fmt.Sprintf("%d alerts firing", a.total))
+	case a.firing == 0:
+		parts = append(parts, plural(a.total, "alert")+" resolved")
+	default:
+		parts = append(parts, fmt.Sprintf("%d of %s firing", a.firing, plural(a.total, "alert")))
+	}
+	parts = append(parts, "since "+moment(in.TriggeredAt, now))
+	s := strings.Join(parts, " · ")
+	if a.unknown > 0 && in.State != oncall.IncidentResolved {
+		what := "It *cannot be evaluated*"
+		if a.total > 1 {
+			what = fmt.Sprintf("%d of %d *cannot be evaluated*", a.unknown, a.total)
+		}
+		s += fmt.Sprintf("\n⚠️ %s since %s: what is shown is the last that is known.", what, moment(a.unknownSince, now))
+	}
+	if in.LinkedFrom > 0 {
+		s += fmt.Sprintf("\nContinues #%d, which was closed by hand while its alerts fired.", in.LinkedFrom)
+	}
+	return s
+}
+
+// summaries is what the alerts say, one line for each kind of alert, where the title does not say it.
+func summaries(in oncall.Incident, a summary) string {
+	var lines []string
+	seen := map[string]bool{clean(in.Title): utf8.RuneCountInString(clean(in.Title)) < 100}
+	for _, al := range a.kinds {
+		s := al.Annotations["summary"]
+		if s == "" {
+			s = al.Annotations["description"]
+		}
+		if s = clean(s); s == "" || seen[s] {
+			continue
+		}
+		seen[s] = true
+		if len(lines) == maxSummaries {
+			break
+		}
+		lines = append(lines, fit(s, maxSummary))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// people is who has it, who was told, and what happens next.
+func people(in oncall.Incident, p oncall.Policy, now time.Time) string {
+	var lines []string
+	switch in.State {
+	case oncall.IncidentAcknowledged, oncall.IncidentSnoozed:
+		lines = append(lines, fmt.Sprintf("✋ *%s has it*, since %s", actor(in.AcknowledgedBy), moment(in.AcknowledgedAt, now)))
+	case oncall.IncidentResolved:
+		by := "its alerts recovered"
+		if in.ResolvedBy != "" {
+			by = "by " + actor(in.ResolvedBy)
+		}
+		lines = append(lines, fmt.Sprintf("Resolved at %s, %s, after %s",
+			moment(in.ResolvedAt, now), by, span(in.ResolvedAt.Sub(in.TriggeredAt))))
+	}
+	if in.Assignee != "" && in.Assignee != in.AcknowledgedBy {
+		lines = append(lines, "Assigned to "+actor(in.Assignee))
+	}
+	if told := toldLine(in); told != "" {
+		lines = append(lines, told)
+	}
+	if in.State != oncall.IncidentResolved {
+		lines = append(lines, nextLine(in, p, now))
+	}
+	return strings.Join(lines, "\n")
+}
+
+func actor(name string) string {
+	if name == "" {
+		return "somebody"
+	}
+	return prose(name, 80)
+}
+
+// toldLine lists who was asked for attention, and marks whom it did not reach.
+func toldLine(in oncall.Incident) string {
+	var names []string
+	seen := map[string]bool{}
+	used := 0
+	for i, t := range in.Told {
+		if seen[t.Target] {
+			continue
+		}
+		seen[t.Target] = true
+		name := prose(strings.TrimPrefix(strings.TrimPrefix(t.Target, "slack "), "user "), 80)
+		if unreached(in, t) {
+			name += " (not reached)"
+		}
+		if used += utf8.RuneCountInString(name) + 2; used > maxTold-20 {
+			names = append(names, fmt.Sprintf("%d more", len(in.Told)-i))
+			break
+		}
+		names = append(names, name)
+	}
+	s := ""
+	if len(names) > 0 {
+		s = "Told: " + strings.Join(names, ", ")
+	}
+	if n := len(in.Policy.Tiers); n > 1 && in.NextTier > 1 {
+		if s != "" {
+			s += " · "
+		}
+		s += fmt.Sprintf("escalated to tier %d of %d", min(in.NextTier, n), n)
+	}
+	if in.Round > 0 {
+		if s != "" {
+			s += " · "
+		}
+		s += "round " + strconv.Itoa(in.Round+1)
+	}
+	return s
+}
+
+// unreached reports whether all that was sent to a target so far has failed for good.
+func unreached(in oncall.Incident, t oncall.Told) (failed bool) {
+	failed = t.Failed
+	for _, d := range in.Deliveries {
+		if d.Target != t.Target {
+			continue
+		}
+		if d.State != oncall.DeliveryRefused {
+			return false
+		}
+		failed = true
+	}
+	return failed
+}
+
+func nextLine(in oncall.Incident, p oncall.Policy, now time.Time) string {
+	s, ok := nextStep(in, p)
+	switch {
+	case !ok && in.State == oncall.IncidentTriggered:
+		return "Next: *nobody is left to tell*; it waits for an acknowledgement"
+	case !ok:
+		return "Next: nothing, until it is resolved or handed back"
+	}
+	line := "Next: " + s.what
+	if s.at.After(now) {
+		line += " at " + moment(s.at, now)
+	} else {
+		line += " now"
+	}
+	if in.State == oncall.IncidentTriggered {
+		line += ", unless acknowledged"
+	}
+	return line
+}
+
+// links are the runbooks, the graphs, and the incident's own page.
+func links(in oncall.Incident, a summary, p oncall.Policy) string {
+	var all []string
+	used := 0
+	seen := map[string]bool{"": true}
+	add := func(target, text string) {
+		l := link(target, text)
+		if n := utf8.RuneCountInString(l); !seen[target] && l != "" && used+n+3 <= maxLinks {
+			seen[target] = true
+			used += n + 3
+			all = append(all, l)
+		}
+	}
+	// The own page comes last for the eye, but first in the budget.
+	page := ""
+	if p.ExternalURL != "" {
+		page = link(fmt.Sprintf("%s/incidents/%d", strings.TrimRight(p.ExternalURL, "/"), in.Number), fmt.Sprintf("Incident #%d", in.Number))
+		used += utf8.RuneCountInString(page)
+	}
+	for i, al := range a.kinds {
+		if i == 3 {
+			break
+		}
+		which := ""
+		if len(a.kinds) > 1 {
+			which = " (" + prose(al.Labels.Get("alertname"), 40) + ")"
+			which = strings.NewReplacer("|", "∣", "\n", " ").Replace(which)
+		}
+		add(al.Annotations["runbook_url"], "📖 Runbook"+which)
+		add(al.GeneratorURL, "📈 Graph"+which)
+		add(al.Annotations["dashboard_url"], "Dashboard"+which)
+	}
+	if page != "" {
+		all = append(all, page)
+	}
+	return strings.Join(all, " · ")
+}
+
+// The buttons' action IDs. They are a contract with the messages that are out there already.
+const (
+	actionAcknowledge   = "tocsin_acknowledge"
+	actionUnacknowledge = "tocsin_unacknowledge"
+	actionResolve       = "tocsin_resolve"
+	actionEscalate      = "tocsin_escalate"
+)
+
+// press is what a button carries: which incident it was drawn for, and what its reader saw.
+type press struct {
+	Number int64                `json:"n"`
+	State  oncall.IncidentState `json:"state"`
+	Seen   *oncall.Seen         `json:"seen,omitempty"` // escalate
+}
+
+func buttons(in oncall.Incident, a summary) goslack.Block {
+	var set []goslack.BlockElement
+	switch in.State {
+	case oncall.IncidentTriggered:
+		set = append(set, button(in, actionAcknowledge, "Acknowledge", goslack.StylePrimary),
+			resolveButton(in, a), button(in, actionEscalate, "Escalate", ""))
+	case oncall.IncidentAcknowledged, oncall.IncidentSnoozed:
+		set = append(set, button(in, actionUnacknowledge, "Unacknowledge", ""), resolveButton(in, a))
+	default:
+		return nil
+	}
+	return &goslack.ActionBlock{Type: goslack.MBTAction, BlockID: "tocsin_actions",
+		Elements: &goslack.BlockElements{ElementSet: set}}
+}
+
+func button(in oncall.Incident, action, text string, style goslack.Style) *goslack.ButtonBlockElement {
+	v := press{Number: in.Number, State: in.State}
+	if action == actionEscalate {
+		v.Seen = &oncall.Seen{Round: in.Round, Tier: in.NextTier - 1}
+	}
+	value, err := json.Marshal(v)
+	if err != nil { // integers and a word: cannot happen
+		panic(err)
+	}
+	return &goslack.ButtonBlockElement{Type: goslack.METButton, ActionID: action, Value: string(value), Style: style,
+		Text: &goslack.TextBlockObject{Type: goslack.PlainTextType, Text: text}}
+}
+
+// resolveButton asks before it closes an incident whose alerts still fire: a thumb slips easily.
+func resolveButton(in oncall.Incident, a summary) *goslack.ButtonBlockElement {
+	b := button(in, actionResolve, "Resolve", "")
+	if a.firing > 0 {
+		b.Confirm = &goslack.ConfirmationBlockObject{
+			Title: &goslack.TextBlockObject{Type: goslack.PlainTextType, Text: fmt.Sprintf("Resolve #%d?", in.Number)},
+			Text: &goslack.TextBlockObject{Type: goslack.PlainTextType,
+				Text: plural(a.firing, "alert") + " still firing. It closes now; if they go on firing, a new incident opens."},
+			Confirm: &goslack.TextBlockObject{Type: goslack.PlainTextType, Text: "Resolve"},
+			Deny:    &goslack.TextBlockObject{Type: goslack.PlainTextType, Text: "Keep open"},
+			Style:   goslack.StyleDanger,
+		}
+	}
+	return b
+}
+
+func section(text string) goslack.Block {
+	return &goslack.SectionBlock{Type: goslack.MBTSection, Text: mrkdwn(text)}
+}
+
+// plain is a section in which Slack formats nothing: for sentences that somebody else wrote.
+func plain(text string) goslack.Block {
+	return &goslack.SectionBlock{Type: goslack.MBTSection, Text: &goslack.TextBlockObject{Type: goslack.PlainTextType, Text: text}}
+}
+
+// mrkdwn is verbatim: Slack then turns no channel name, address or @word of its own accord into a link.
+func mrkdwn(text string) *goslack.TextBlockObject {
+	return &goslack.TextBlockObject{Type: goslack.MarkdownType, Text: text, Verbatim: true}
+}

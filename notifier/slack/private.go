@@ -1,0 +1,100 @@
+package slack
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// answer is what Slack shows in answer to a command or a press. (slack-go's Msg writes "blocks":null, over
+// which Slack stumbles.)
+type answer struct {
+	ResponseType    string `json:"response_type"`
+	ReplaceOriginal *bool  `json:"replace_original,omitempty"`
+	Text            string `json:"text"`
+}
+
+const maxAnswerText = 3500
+
+// privately tells one person something through a response_url, beside the request. Where it cannot, the
+// press has changed nothing, or the message shows what it changed.
+func (a *Adapter) privately(responseURL, text string) {
+	if responseURL == "" || text == "" {
+		return
+	}
+	if !a.mayAnswer(responseURL) {
+		a.log.Warn("A private answer was not sent: its response_url is not Slack's")
+		a.private.WithLabelValues("dropped").Inc()
+		return
+	}
+	select {
+	case a.slots <- struct{}{}:
+	default:
+		a.log.Warn("A private answer was not sent: too many are under way")
+		a.private.WithLabelValues("dropped").Inc()
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		<-a.slots
+		a.private.WithLabelValues("dropped").Inc()
+		return
+	}
+	a.wg.Go(func() {
+		defer func() { <-a.slots }()
+		if err := a.postPrivately(responseURL, text); err != "" {
+			a.log.Warn("A private answer was not delivered", "err", err)
+			a.private.WithLabelValues("failed").Inc()
+			return
+		}
+		a.private.WithLabelValues("sent").Inc()
+	})
+}
+
+// postPrivately makes one attempt. The error is text without the address, which is as good as a password.
+func (a *Adapter) postPrivately(responseURL, text string) (failure string) {
+	ctx, cancel := context.WithTimeout(a.stopping, 5*time.Second)
+	defer cancel()
+	no := false
+	body, err := json.Marshal(answer{ResponseType: "ephemeral", ReplaceOriginal: &no, Text: text})
+	if err != nil {
+		return err.Error()
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, responseURL, bytes.NewReader(body))
+	if err != nil {
+		return "the response_url is no URL"
+	}
+	req.Header.Set("Content-Type", "application/json; charset=utf-8")
+	resp, err := a.http.Do(req)
+	if err != nil {
+		_, what := transportError("response_url", err)
+		return a.redact(what)
+	}
+	defer resp.Body.Close()
+	got, _ := io.ReadAll(io.LimitReader(resp.Body, 8<<10)) // only for the log
+	if resp.StatusCode != http.StatusOK {
+		return a.redact("Slack answered " + resp.Status + " " + excerpt(got))
+	}
+	return ""
+}
+
+// mayAnswer holds answers to Slack's hosts and to that of slack.api_url: a response_url is what a request
+// says, and must not make us call anything else.
+func (a *Adapter) mayAnswer(responseURL string) bool {
+	u, err := url.Parse(responseURL)
+	if err != nil || u.Host == "" || u.User != nil {
+		return false
+	}
+	if u.Scheme == a.api.Scheme && strings.EqualFold(u.Host, a.api.Host) {
+		return true
+	}
+	host := strings.ToLower(u.Hostname())
+	return u.Scheme == "https" && (u.Port() == "" || u.Port() == "443") &&
+		(host == "slack.com" || strings.HasSuffix(host, ".slack.com"))
+}
