@@ -1,0 +1,3 @@
+package demo
+import "time"
+const tick = 250 * time.Millisecond
