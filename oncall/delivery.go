@@ -76,6 +76,8 @@ type Delivery struct {
 	Excerpt        string        `json:"excerpt,omitempty"`  // start of the far end's last answer
 	Remote         string        `json:"remote,omitempty"`   // the far end's reference: Slack "C024BE91L/1699999999.000100"
 	Revision       int64         `json:"revision,omitempty"` // incident revision that was rendered (message, edit)
+
+	EndpointLast time.Time `json:"-"` // when the same endpoint last delivered anything, for any incident; loaded for unfinished deliveries
 }
 
 // DeliveryKey derives the stable key of a delivery from what makes it unique. The parts must not contain

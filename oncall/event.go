@@ -48,8 +48,7 @@ type Seen struct {
 	Tier  int `json:"tier"`
 }
 
-// DeliveryFinished reports an attempt of a delivery. EndpointDelivers says that the same endpoint
-// delivered something else within deliver_within: then waiting in our own queue is no failure.
+// DeliveryFinished reports an attempt of a delivery.
 type DeliveryFinished struct {
 	Key     string
 	Attempt Attempt

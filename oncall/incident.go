@@ -53,7 +53,9 @@ type Incident struct {
 	Told          []Told         `json:"told,omitempty"`          // every endpoint that was asked for attention, once
 	Seen          []string       `json:"seen,omitempty"`          // alertnames that joined, in order: a new one is worth an update
 
-	NextAt time.Time `json:"next_at,omitzero"` // when Tick has something to do; zero: never
+	NextAt     time.Time `json:"next_at,omitzero"`      // when Tick has something to do; zero: never
+	Next       string    `json:"next,omitempty"`        // what people are to expect next, in words; "" for nothing
+	NextStepAt time.Time `json:"next_step_at,omitzero"` // when Next happens; later than NextAt where only a delivery is being watched
 
 	// The rule: rows of their own.
 

@@ -1,6 +1,7 @@
 package oncall
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -42,4 +43,73 @@ type IncidentView struct {
 type DeliveryView struct {
 	Delivery
 	Attempts []Attempt `json:"attempts"`
+}
+
+// View shows an incident with all its rows. externalURL is the base of its link, "" for none.
+func View(in Incident, externalURL string) IncidentView {
+	v := IncidentView{
+		Number: in.Number, Key: in.Key, State: in.State, Title: in.Title, Severity: in.Severity,
+		Escalation: in.Escalation, Why: in.Why, Labels: commonLabels(in.Alerts), GroupLabels: in.GroupLabels,
+		TriggeredAt: in.TriggeredAt.UTC(), AcknowledgedAt: utc(in.AcknowledgedAt), AcknowledgedBy: in.AcknowledgedBy,
+		SnoozedUntil: utc(in.SnoozedUntil), ResolvedAt: utc(in.ResolvedAt), ResolvedBy: in.ResolvedBy,
+		Assignee: in.Assignee, LinkedFrom: in.LinkedFrom, Round: in.Round, Tier: in.NextTier - 1,
+		NextAt: utc(in.NextStepAt), Next: in.Next, AlertsTotal: len(in.Alerts),
+		Alerts: in.Alerts, Timeline: in.Timeline, Deliveries: make([]DeliveryView, 0, len(in.Deliveries)),
+	}
+	if externalURL != "" {
+		v.URL = externalURL + "/incidents/" + strconv.FormatInt(in.Number, 10)
+	}
+	for _, a := range in.Alerts {
+		if a.State == StateFiring {
+			v.AlertsFiring++
+		}
+	}
+	attempts := map[string][]Attempt{}
+	for _, e := range in.Timeline {
+		if e.Attempt != nil {
+			attempts[e.Delivery] = append(attempts[e.Delivery], *e.Attempt)
+		}
+	}
+	for _, d := range in.Deliveries {
+		if d.Kind == KindEdit {
+			continue
+		}
+		as := attempts[d.Key]
+		if as == nil {
+			as = []Attempt{}
+		}
+		v.Deliveries = append(v.Deliveries, DeliveryView{Delivery: d, Attempts: as})
+	}
+	if v.Alerts == nil {
+		v.Alerts = []IncidentAlert{}
+	}
+	if v.Timeline == nil {
+		v.Timeline = []TimelineEntry{}
+	}
+	return v
+}
+
+// utc leaves the zero time alone, so that omitzero still sees it.
+func utc(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.UTC()
+}
+
+// commonLabels returns the labels that all alerts share.
+func commonLabels(alerts []IncidentAlert) labels.Labels {
+	if len(alerts) == 0 {
+		return labels.EmptyLabels()
+	}
+	b := labels.NewScratchBuilder(8)
+	alerts[0].Labels.Range(func(l labels.Label) {
+		for _, a := range alerts[1:] {
+			if a.Labels.Get(l.Name) != l.Value {
+				return
+			}
+		}
+		b.Add(l.Name, l.Value)
+	})
+	return b.Labels()
 }

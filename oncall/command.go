@@ -1,0 +1,247 @@
+package oncall
+
+import (
+	"cmp"
+	"fmt"
+	"time"
+)
+
+// command does what a person asked for. Every command may arrive twice and by any way in: the second time
+// it changes nothing and says what is.
+func (m *machine) command(c Command) {
+	if m.in.State == "" {
+		m.refuse("there is no such incident")
+		return
+	}
+	switch c.Kind {
+	case CmdAcknowledge:
+		m.acknowledge(c)
+	case CmdUnacknowledge:
+		m.unacknowledge(c)
+	case CmdResolve:
+		m.resolveByHand(c)
+	case CmdEscalate:
+		m.escalate(c)
+	case CmdSnooze:
+		m.snooze(c)
+	case CmdAssign:
+		m.assign(c)
+	case CmdNote:
+		m.addNote(c)
+	default:
+		m.refuse(fmt.Sprintf("unknown command %q", c.Kind))
+	}
+}
+
+func (m *machine) refuse(why string) { m.d.Refused, m.d.Reply = true, why }
+
+func (m *machine) number() string { return fmt.Sprintf("#%d", m.in.Number) }
+
+// ended refuses what only makes sense while the incident is open.
+func (m *machine) ended() bool {
+	if m.in.Open() {
+		return false
+	}
+	m.refuse(fmt.Sprintf("%s is already resolved%s", m.number(), by(m.in.ResolvedBy)))
+	return true
+}
+
+func by(who string) string {
+	if who == "" {
+		return ""
+	}
+	return " by " + who
+}
+
+// acknowledge stops the clock. A second one does not take over; assign does.
+func (m *machine) acknowledge(c Command) {
+	if m.ended() {
+		return
+	}
+	if m.in.State == IncidentAcknowledged {
+		m.d.Reply = fmt.Sprintf("%s is already acknowledged by %s", m.number(), m.in.AcknowledgedBy)
+		return
+	}
+	m.in.State = IncidentAcknowledged
+	m.in.AcknowledgedAt, m.in.AcknowledgedBy = m.now, c.Actor
+	m.in.SnoozedUntil = time.Time{}
+	m.in.Acks++
+	m.in.Notifications, m.in.TierNow = nil, ""
+	m.note(EntryAcknowledged, c.Actor, "acknowledged"+via(c.Via)+m.timeoutNote())
+	m.dropAsks(fmt.Sprintf("acknowledged by %s before it was sent", c.Actor), false)
+	m.tellPages(KindAcknowledged, fmt.Sprintf("ack %d", m.in.Acks))
+	m.replyAll(Reply{What: string(EntryAcknowledged), Text: "Acknowledged by " + c.Actor, At: m.now})
+	m.visible = true
+	m.d.Reply = m.number() + " is acknowledged by " + c.Actor
+}
+
+func (m *machine) timeoutNote() string {
+	if m.esc.AckTimeout <= 0 {
+		return ""
+	}
+	return fmt.Sprintf("; escalation goes on in %s unless it is resolved by then", short(m.esc.AckTimeout))
+}
+
+func via(v string) string {
+	if v == "" {
+		return ""
+	}
+	return " by " + v
+}
+
+func (m *machine) unacknowledge(c Command) {
+	if m.ended() {
+		return
+	}
+	if m.in.State == IncidentTriggered {
+		m.d.Reply = m.number() + " is not acknowledged"
+		return
+	}
+	m.unack(c.Actor, "un-acknowledged"+via(c.Via))
+	m.d.Reply = m.number() + " is triggered again; its tiers are told anew"
+}
+
+// unack puts the incident back to triggered and begins a new round at once.
+func (m *machine) unack(actor, why string) {
+	kind := EntryUnacknowledged
+	if m.in.State == IncidentSnoozed {
+		kind = EntryUnsnoozed
+	}
+	m.in.State = IncidentTriggered
+	m.in.AcknowledgedAt, m.in.AcknowledgedBy, m.in.SnoozedUntil = time.Time{}, "", time.Time{}
+	m.note(kind, actor, why)
+	m.in.Anchor, m.in.Repeats = m.now, 0
+	m.beginRound()
+	m.visible = true
+	m.advance()
+}
+
+func (m *machine) resolveByHand(c Command) {
+	if !m.in.Open() {
+		m.d.Reply = fmt.Sprintf("%s is already resolved%s", m.number(), by(m.in.ResolvedBy))
+		return
+	}
+	n := m.firing()
+	m.resolve(c.Actor, "resolved"+via(c.Via))
+	m.d.Reply = m.number() + " is resolved by " + c.Actor
+	if n > 0 {
+		s := fmt.Sprintf("%s still firing; if that lasts for %s, a new, linked incident opens", count(n, "alert is", "alerts are"), short(m.reopenAfter()))
+		m.note(EntryResolved, "", s)
+		m.d.Reply += ". " + s
+	}
+}
+
+// resolve ends the incident. actor is "" when its alerts did.
+func (m *machine) resolve(actor, why string) {
+	m.in.State = IncidentResolved
+	m.in.ResolvedAt, m.in.ResolvedBy = m.now, actor
+	m.in.SnoozedUntil = time.Time{}
+	m.in.Notifications, m.in.TierNow = nil, ""
+	m.note(EntryResolved, actor, why)
+	m.dropAsks("resolved before it was sent", true)
+	m.tellPages(KindResolved, "resolved")
+	text := "Resolved: " + why
+	if actor != "" {
+		text = "Resolved by " + actor
+	}
+	m.replyAll(Reply{What: string(EntryResolved), Text: text, At: m.now})
+	m.visible = true
+}
+
+func (m *machine) reopenAfter() time.Duration { return cmp.Or(m.esc.AckTimeout, ReopenAfter) }
+
+// escalate tells the next tier now. A press on an old message carries what it was drawn for, and is refused
+// when the incident has moved on since.
+func (m *machine) escalate(c Command) {
+	if m.ended() {
+		return
+	}
+	if m.in.State != IncidentTriggered {
+		m.refuse(fmt.Sprintf("%s is %s%s; un-acknowledge it to let it escalate", m.number(), m.in.State, by(m.in.AcknowledgedBy)))
+		return
+	}
+	if c.Seen != nil && (c.Seen.Round != m.in.Round || c.Seen.Tier != m.in.NextTier-1) {
+		m.refuse(fmt.Sprintf("%s has moved on since that button was drawn: tier %d of round %d was told", m.number(), m.in.NextTier-1, m.in.Round))
+		return
+	}
+	if m.in.NextTier >= len(m.esc.Tiers) {
+		m.refuse(fmt.Sprintf("every tier of %s was told already", m.number()))
+		return
+	}
+	m.in.TierNow = "escalated by " + c.Actor
+	m.d.Reply = fmt.Sprintf("%s: tier %d is told now", m.number(), m.in.NextTier)
+	m.advance()
+}
+
+func (m *machine) snooze(c Command) {
+	if m.ended() {
+		return
+	}
+	if !c.Until.After(m.now) {
+		m.refuse("the end of a snooze must be in the future")
+		return
+	}
+	if m.in.State == IncidentSnoozed && m.in.SnoozedUntil.Equal(c.Until) {
+		m.d.Reply = m.number() + " is already snoozed until then"
+		return
+	}
+	m.in.State, m.in.SnoozedUntil = IncidentSnoozed, c.Until
+	m.in.Notifications, m.in.TierNow = nil, ""
+	until := c.Until.UTC().Format("2006-01-02 15:04 MST")
+	m.note(EntrySnoozed, c.Actor, "snoozed until "+until)
+	m.dropAsks(fmt.Sprintf("snoozed by %s before it was sent", c.Actor), false)
+	m.replyAll(Reply{What: string(EntrySnoozed), Text: fmt.Sprintf("Snoozed by %s until %s", c.Actor, until), At: m.now})
+	m.visible = true
+	m.d.Reply = m.number() + " is snoozed until " + until
+}
+
+func (m *machine) assign(c Command) {
+	if m.ended() {
+		return
+	}
+	if _, ok := m.p.Users[c.User]; !ok && len(m.p.Users) > 0 {
+		m.refuse(fmt.Sprintf("there is no user named %q", c.User))
+		return
+	}
+	if m.in.Assignee == c.User {
+		m.d.Reply = fmt.Sprintf("%s is already assigned to %s", m.number(), c.User)
+		return
+	}
+	m.in.Assignee = c.User
+	if m.in.State == IncidentAcknowledged {
+		m.in.AcknowledgedBy = c.User
+	}
+	m.note(EntryAssigned, c.Actor, "assigned to "+c.User)
+	m.replyAll(Reply{What: string(EntryAssigned), Text: fmt.Sprintf("Assigned to %s by %s", c.User, c.Actor), At: m.now})
+	m.visible = true
+	m.d.Reply = m.number() + " is assigned to " + c.User
+}
+
+func (m *machine) addNote(c Command) {
+	text := truncate(c.Text, 3000)
+	if text == "" {
+		m.refuse("a note needs a text")
+		return
+	}
+	m.note(EntryNote, c.Actor, text)
+	m.replyAll(Reply{What: string(EntryNote), Text: fmt.Sprintf("%s noted: %s", c.Actor, text), At: m.now})
+	m.d.Reply = "noted on " + m.number()
+}
+
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+// short writes a duration for people: "2m", "1h30m", "1.5s".
+func short(d time.Duration) string {
+	s := d.String()
+	for _, z := range []string{"m0s", "h0m"} {
+		if len(s) > len(z) && s[len(s)-len(z):] == z {
+			s = s[:len(s)-2]
+		}
+	}
+	return s
+}

@@ -1,0 +1,59 @@
+package oncall
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+)
+
+// PlaceAlert says which incident an alert belongs to: the escalation that its rule names, else the one
+// named default, and in it the group that the escalation's group_by makes. (Routes come in between later.)
+// It never gives up: an alert whose escalation is gone goes to default, and without that to the first
+// escalation by name, because a page to the wrong team is better than none.
+func PlaceAlert(c AlertChange, p Policy) Place {
+	name, why := placeName(c, p)
+	groupBy := c.GroupBy
+	if groupBy == nil {
+		groupBy = p.Escalations[name].GroupBy
+	}
+	if groupBy == nil {
+		groupBy = []string{model.AlertNameLabel}
+	}
+	b := labels.NewScratchBuilder(len(groupBy))
+	seen := map[string]bool{}
+	for _, l := range groupBy {
+		if v := c.Labels.Get(l); v != "" && !seen[l] {
+			seen[l] = true
+			b.Add(l, v)
+		}
+	}
+	b.Sort()
+	group := b.Labels()
+	return Place{Escalation: name, GroupKey: group.String(), GroupLabels: group, Why: why}
+}
+
+func placeName(c AlertChange, p Policy) (name, why string) {
+	if c.Escalation != "" {
+		if _, ok := p.Escalations[c.Escalation]; ok {
+			return c.Escalation, fmt.Sprintf("its rule names the escalation %s", c.Escalation)
+		}
+		why = fmt.Sprintf("its rule names the escalation %s, which is not configured any more; ", c.Escalation)
+	}
+	if _, ok := p.Escalations[DefaultEscalation]; ok {
+		if why == "" {
+			why = "its rule names no escalation; "
+		}
+		return DefaultEscalation, why + "the escalation named default takes it"
+	}
+	names := make([]string, 0, len(p.Escalations))
+	for n := range p.Escalations {
+		names = append(names, n)
+	}
+	if len(names) == 0 {
+		return DefaultEscalation, why + "no escalation is configured"
+	}
+	slices.Sort(names)
+	return names[0], why + "there is no default escalation, so the first by name takes it"
+}

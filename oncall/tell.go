@@ -1,0 +1,197 @@
+package oncall
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+)
+
+// runContact runs the notification's next contact rule: one delivery to each endpoint behind it.
+func (m *machine) runContact(n *Notification) {
+	i := n.Next
+	c := m.contacts(n.Target)[i]
+	n.Next++
+	n.NextNow = ""
+	t := Try{Contact: i, At: m.now}
+	user := ""
+	if n.Target.Kind == TargetUser {
+		user = n.Target.Name
+	}
+	for _, e := range m.endpoints(c, user) {
+		t.Keys = append(t.Keys, m.ask(e, n, i, user))
+	}
+	n.Tries = append(n.Tries, t)
+	if len(t.Keys) == 0 {
+		m.tryFailed(n, &n.Tries[len(n.Tries)-1], "nothing is configured behind it")
+		return
+	}
+	if user != "" {
+		m.note(EntryNotified, "", fmt.Sprintf("user %s, contact %d: %s", user, i+1, contactName(c)))
+	}
+	m.visible = true
+}
+
+func contactName(c Contact) string {
+	switch {
+	case c.Receiver != "":
+		return "receiver " + c.Receiver
+	case c.Slack == "dm":
+		return "Slack direct message"
+	}
+	return "Slack " + c.Slack
+}
+
+func (m *machine) endpoints(c Contact, user string) []Endpoint {
+	switch {
+	case c.Receiver != "":
+		return m.p.Receivers[c.Receiver].Endpoints
+	case c.Slack == "dm":
+		if id := m.p.Users[user].Slack; id != "" {
+			return []Endpoint{SlackEndpoint(id)}
+		}
+		return nil
+	case c.Slack != "":
+		return []Endpoint{SlackEndpoint(c.Slack)}
+	}
+	return nil
+}
+
+// ask makes the delivery that asks for attention at one endpoint, and returns its key.
+func (m *machine) ask(e Endpoint, n *Notification, contact int, user string) string {
+	d := Delivery{
+		Key:      DeliveryKey(m.in.Key, "ask", n.Round, n.Tier, n.Target.String(), contact, e),
+		Endpoint: e, Kind: KindTriggered, Round: n.Round, Tier: n.Tier, Target: n.Target.String(), User: user, Priority: PriorityFirst,
+	}
+	if n.Round > 0 {
+		d.Priority = PriorityRepeat
+	}
+	told := slices.IndexFunc(m.in.Told, func(t Told) bool { return t.Endpoint == e })
+	if e.Kind() == "slack" {
+		d.Kind = KindMessage
+		if told >= 0 && !m.in.Told[told].Failed {
+			// The message is there and shows the latest state, but an edit wakes nobody: ask in its thread.
+			d.Kind = KindReply
+			d.Body = marshalReply(Reply{What: string(EntryTriggered), Text: m.in.Title + " is still not acknowledged", Broadcast: user == "", At: m.now})
+		}
+	}
+	switch {
+	case told < 0:
+		m.in.Told = append(m.in.Told, Told{Endpoint: e, Target: n.Target.String(), User: user})
+	case d.Kind == KindMessage:
+		m.in.Told[told].Failed = false
+	}
+	m.send(d)
+	return d.Key
+}
+
+// send adds a delivery to the decision. Pages get their body when the decision is complete.
+func (m *machine) send(d Delivery) {
+	d.Incident, d.State, d.CreatedAt, d.NextAt = m.in.Number, DeliveryQueued, m.now, m.now
+	switch d.Kind {
+	case KindTriggered, KindUpdated, KindAcknowledged, KindResolved:
+		m.pages = append(m.pages, len(m.d.Deliveries))
+	}
+	m.d.Deliveries = append(m.d.Deliveries, d)
+}
+
+// live reports whether an endpoint was asked in a way that may have arrived, or still may: at least one
+// asking delivery to it was neither dropped nor refused.
+func (m *machine) live(e Endpoint) bool {
+	for _, d := range m.in.Deliveries {
+		if d.Endpoint != e || !asks(d) || d.State == DeliveryDropped || d.State == DeliveryRefused || m.dropped(d.Key) {
+			continue
+		}
+		return true
+	}
+	return slices.ContainsFunc(m.d.Deliveries, func(d Delivery) bool { return d.Endpoint == e && asks(d) })
+}
+
+// asks reports whether a delivery asks for attention: a page, the first message, a reply to a target.
+func asks(d Delivery) bool {
+	return d.Kind == KindTriggered || d.Kind == KindMessage || d.Kind == KindReply && d.Target != ""
+}
+
+func (m *machine) dropped(key string) bool {
+	return slices.ContainsFunc(m.d.Drop, func(d Drop) bool { return d.Key == key })
+}
+
+// tellPages tells every paged endpoint once. what makes the keys: one per acknowledgement, one for the
+// resolution, one per update.
+func (m *machine) tellPages(kind DeliveryKind, what string) {
+	for _, t := range m.in.Told {
+		if t.Endpoint.Kind() == "slack" || !m.live(t.Endpoint) {
+			continue
+		}
+		m.send(Delivery{
+			Key: DeliveryKey(m.in.Key, what, t.Endpoint), Endpoint: t.Endpoint, Kind: kind, Priority: PriorityRepeat,
+			Round: m.in.Round, Tier: max(m.in.NextTier-1, 0), Target: t.Target, User: t.User,
+		})
+	}
+}
+
+// replyAll adds a reply to the thread of every message.
+func (m *machine) replyAll(r Reply) {
+	for _, t := range m.in.Told {
+		if t.Endpoint.Kind() != "slack" || t.Failed || !m.live(t.Endpoint) {
+			continue
+		}
+		m.send(Delivery{
+			Key:      DeliveryKey(m.in.Key, "reply", m.in.Revision, len(m.in.Timeline), len(m.d.Timeline), r.What, r.Text, t.Endpoint),
+			Endpoint: t.Endpoint, Kind: KindReply, Round: m.in.Round, Tier: max(m.in.NextTier-1, 0), Priority: PriorityUpdate, Body: marshalReply(r),
+		})
+	}
+}
+
+func marshalReply(r Reply) []byte {
+	b, err := json.Marshal(r)
+	if err != nil {
+		panic(err) // strings and times always marshal
+	}
+	return b
+}
+
+// redraw asks for an edit of every message that was attempted; one that was not will be drawn from the
+// latest state anyway.
+func (m *machine) redraw() {
+	for _, t := range m.in.Told {
+		if t.Endpoint.Kind() != "slack" || t.Failed || !m.attemptedMessage(t.Endpoint) {
+			continue
+		}
+		m.send(Delivery{
+			Key:      DeliveryKey(m.in.Key, "edit", m.in.Revision, t.Endpoint),
+			Endpoint: t.Endpoint, Kind: KindEdit, Round: m.in.Round, Tier: max(m.in.NextTier-1, 0), Priority: PriorityUpdate,
+		})
+	}
+}
+
+func (m *machine) attemptedMessage(e Endpoint) bool {
+	return slices.ContainsFunc(m.in.Deliveries, func(d Delivery) bool {
+		return d.Endpoint == e && d.Kind == KindMessage && d.Attempts > 0 && d.State != DeliveryRefused && d.State != DeliveryDropped
+	})
+}
+
+// dropAsks takes back what asks for attention and was never attempted. An acknowledged incident keeps its
+// message to a channel, which informs more than one person; an ended one takes it back too.
+func (m *machine) dropAsks(reason string, ended bool) {
+	gone := map[Endpoint]bool{}
+	for _, d := range m.in.Deliveries {
+		if d.State != DeliveryQueued || d.Attempts > 0 {
+			continue
+		}
+		channelMessage := d.Kind == KindMessage && d.User == ""
+		switch {
+		case gone[d.Endpoint] && d.Kind == KindReply: // nothing left to reply to
+		case asks(d) && (!channelMessage || ended):
+		default:
+			continue
+		}
+		m.d.Drop = append(m.d.Drop, Drop{Key: d.Key, Reason: reason})
+		if d.Target != "" {
+			m.note(EntryDropped, "", fmt.Sprintf("not sent to %s: %s", d.Target, reason))
+		}
+		if d.Kind == KindMessage {
+			gone[d.Endpoint] = true
+			m.forgetMessage(d.Endpoint)
+		}
+	}
+}

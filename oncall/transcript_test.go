@@ -1,0 +1,139 @@
+package oncall_test
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"tocsin/oncall"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden transcripts")
+
+// TestTranscripts runs every testdata/*.txt: lines that start with "> " are input, what follows is what the
+// machine does. The first word of the file after "escalation " names the policy.
+func TestTranscripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no transcripts: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := replayTranscript(t, string(want))
+			if *update {
+				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("transcript differs (-want +got); -update rewrites it:\n%s", diff)
+			}
+		})
+	}
+}
+
+func replayTranscript(t *testing.T, text string) string {
+	t.Helper()
+	var out strings.Builder
+	s := newSim(testPolicy(), "session")
+	for line := range strings.SplitSeq(text, "\n") {
+		switch {
+		case strings.HasPrefix(line, "#"):
+			out.WriteString(line + "\n")
+		case strings.HasPrefix(line, "> "):
+			s.out.Reset()
+			runLine(t, s, strings.Fields(line[2:]))
+			out.WriteString("\n" + line + "\n" + s.out.String())
+			if in := s.last(); in != nil {
+				out.WriteString("  = #" + stateLine(in) + "\n")
+			}
+		}
+		if s.problem != "" {
+			t.Fatalf("at %q: %s", line, s.problem)
+		}
+	}
+	return out.String()
+}
+
+func stateLine(in *oncall.Incident) string {
+	line := string('0'+rune(in.Number)) + " " + string(in.State)
+	if !in.NextAt.IsZero() {
+		line += ", next at " + in.NextAt.Format("15:04:05")
+	}
+	if in.Next != "" {
+		line += ", at " + in.NextStepAt.Format("15:04:05") + " " + in.Next
+	}
+	return line
+}
+
+// runLine does one input: escalation NAME · fire|resolve|unknown|known NAME INSTANCE [SEVERITY] ·
+// advance D · down D · ack|unack|close USER · escalate USER [ROUND TIER] · snooze USER D · note USER TEXT ·
+// assign USER USER · deliver|refuse|fail ENDPOINT|all.
+func runLine(t *testing.T, s *sim, f []string) {
+	t.Helper()
+	arg := func(i int, def string) string {
+		if i < len(f) {
+			return f[i]
+		}
+		return def
+	}
+	dur := func(v string) time.Duration {
+		d, err := time.ParseDuration(v)
+		if err != nil {
+			t.Fatalf("%v: %v", f, err)
+		}
+		return d
+	}
+	status := map[string]oncall.ChangeStatus{"fire": oncall.ChangeFiring, "resolve": oncall.ChangeResolved, "unknown": oncall.ChangeUnknown, "known": oncall.ChangeKnown}
+	outcome := map[string]oncall.Outcome{"deliver": oncall.OutcomeDelivered, "refuse": oncall.OutcomeRefused, "fail": oncall.OutcomeRetry}
+	code := map[string]int{"deliver": 200, "refuse": 404, "fail": 503}
+	cmd := oncall.Command{Actor: arg(1, "")}
+	switch f[0] {
+	case "escalation":
+		s.escName = f[1]
+		return
+	case "fire", "resolve", "unknown", "known":
+		s.change(alert(status[f[0]], s.escName, f[1], f[2], arg(3, "critical")))
+		return
+	case "deliver", "refuse", "fail":
+		s.finish(func(d oncall.Delivery) bool { return f[1] == "all" || string(d.Endpoint) == f[1] }, outcome[f[0]], code[f[0]])
+		return
+	case "advance":
+		s.advance(dur(f[1]))
+		return
+	case "down": // the process is not running
+		s.now = s.now.Add(dur(f[1]))
+		s.tick()
+		return
+	case "ack":
+		cmd.Kind = oncall.CmdAcknowledge
+	case "unack":
+		cmd.Kind = oncall.CmdUnacknowledge
+	case "close":
+		cmd.Kind = oncall.CmdResolve
+	case "escalate":
+		cmd.Kind = oncall.CmdEscalate
+		if len(f) == 4 {
+			cmd.Seen = &oncall.Seen{Round: int(f[2][0] - '0'), Tier: int(f[3][0] - '0')}
+		}
+	case "snooze":
+		cmd.Kind, cmd.Until = oncall.CmdSnooze, s.now.Add(dur(f[2]))
+	case "note":
+		cmd.Kind, cmd.Text = oncall.CmdNote, strings.Join(f[2:], " ")
+	case "assign":
+		cmd.Kind, cmd.User = oncall.CmdAssign, f[2]
+	default:
+		t.Fatalf("unknown input %q", f)
+	}
+	s.apply(s.last(), cmd)
+}
