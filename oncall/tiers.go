@@ -109,8 +109,9 @@ func (m *machine) advance() {
 	if at, ok := m.roundDue(); ok && !at.After(m.now) && !m.tierRan {
 		m.in.Repeats++
 		m.beginRound()
-		// On time by the schedule of the repeats, also when this ran late.
-		m.in.RoundAt = at
+		if m.now.Sub(at) < time.Minute {
+			m.in.RoundAt = at // on time by the schedule of the repeats
+		} // else it fell due while nobody was running: its tiers keep their distance from now, so that nobody is paged twice at once
 		m.note(EntryEscalated, "", fmt.Sprintf("round %d begins: still not acknowledged", m.in.Round))
 		m.runTier()
 	}
