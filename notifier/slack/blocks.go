@@ -3,7 +3,6 @@ package slack
 import (
 	"encoding/json"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -41,7 +40,7 @@ func Draw(in oncall.Incident, p oncall.Policy, now time.Time) Drawing {
 	if s := summaries(in, alerts); s != "" {
 		b = append(b, plain(s))
 	}
-	b = append(b, section(people(in, p, now)))
+	b = append(b, section(people(in, now)))
 	if l := links(in, alerts, p); l != "" {
 		b = append(b, section(l))
 	}
@@ -148,7 +147,7 @@ func summaries(in oncall.Incident, a summary) string {
 }
 
 // people is who has it, who was told, and what happens next.
-func people(in oncall.Incident, p oncall.Policy, now time.Time) string {
+func people(in oncall.Incident, now time.Time) string {
 	var lines []string
 	switch in.State {
 	case oncall.IncidentAcknowledged, oncall.IncidentSnoozed:
@@ -167,8 +166,8 @@ func people(in oncall.Incident, p oncall.Policy, now time.Time) string {
 	if told := toldLine(in); told != "" {
 		lines = append(lines, told)
 	}
-	if in.State != oncall.IncidentResolved {
-		lines = append(lines, nextLine(in, p, now))
+	if next := nextLine(in, now); next != "" {
+		lines = append(lines, next)
 	}
 	return strings.Join(lines, "\n")
 }
@@ -204,19 +203,14 @@ func toldLine(in oncall.Incident) string {
 	if len(names) > 0 {
 		s = "Told: " + strings.Join(names, ", ")
 	}
-	if n := len(in.Policy.Tiers); n > 1 && in.NextTier > 1 {
-		if s != "" {
-			s += " · "
-		}
-		s += fmt.Sprintf("escalated to tier %d of %d", min(in.NextTier, n), n)
+	// Tiers and rounds are counted from 0, as on the timeline.
+	if in.NextTier > 1 {
+		s += fmt.Sprintf(" · escalated to tier %d", in.NextTier-1)
 	}
 	if in.Round > 0 {
-		if s != "" {
-			s += " · "
-		}
-		s += "round " + strconv.Itoa(in.Round+1)
+		s += fmt.Sprintf(" · round %d", in.Round)
 	}
-	return s
+	return strings.TrimPrefix(s, " · ")
 }
 
 // unreached reports whether all that was sent to a target so far has failed for good.
@@ -234,20 +228,22 @@ func unreached(in oncall.Incident, t oncall.Told) (failed bool) {
 	return failed
 }
 
-func nextLine(in oncall.Incident, p oncall.Policy, now time.Time) string {
-	s, ok := nextStep(in, p)
-	switch {
-	case !ok && in.State == oncall.IncidentTriggered:
-		return "Next: *nobody is left to tell*; it waits for an acknowledgement"
-	case !ok:
+// nextLine is what happens by itself, as the core worked it out.
+func nextLine(in oncall.Incident, now time.Time) string {
+	if in.Next == "" {
+		switch in.State {
+		case oncall.IncidentTriggered:
+			return "Next: *nobody is left to tell*; it waits for an acknowledgement"
+		case oncall.IncidentResolved:
+			return ""
+		}
 		return "Next: nothing, until it is resolved or handed back"
 	}
-	line := "Next: " + s.what
-	if s.at.After(now) {
-		line += " at " + moment(s.at, now)
-	} else {
-		line += " now"
+	at := "now"
+	if in.NextStepAt.After(now) {
+		at = "at " + moment(in.NextStepAt, now)
 	}
+	line := "Next, " + at + ": " + prose(in.Next, 400)
 	if in.State == oncall.IncidentTriggered {
 		line += ", unless acknowledged"
 	}

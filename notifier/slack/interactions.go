@@ -122,7 +122,8 @@ func (a *Adapter) press(ctx context.Context, in interaction, request string) (te
 	if err != nil {
 		return a.settle(err)
 	}
-	if d.Refused {
+	// What changed shows in the message. Where nothing did, the presser is told why.
+	if d.Refused || !d.Changed {
 		return prose(d.Reply, 500), nil
 	}
 	return "", nil

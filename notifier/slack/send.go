@@ -113,7 +113,7 @@ func (a *Adapter) draw(in oncall.Incident) []goslack.MsgOption {
 // replyText is a thread reply: a mark for the eye, then the sentence.
 func replyText(r oncall.Reply) string {
 	marks := map[string]string{
-		string(oncall.EntryEscalated): "⏫", string(oncall.EntryAcknowledged): "✋", string(oncall.EntryUnacknowledged): "🔴",
+		string(oncall.EntryTriggered): "🔴", string(oncall.EntryEscalated): "⏫", string(oncall.EntryAcknowledged): "✋", string(oncall.EntryUnacknowledged): "🔴",
 		string(oncall.EntryResolved): "✅", string(oncall.EntrySnoozed): "💤", string(oncall.EntryExhausted): "🆘",
 		string(oncall.EntryNotDelivered): "⚠️", string(oncall.EntryAlertUnknown): "⚠️", string(oncall.EntryNote): "📝",
 	}
