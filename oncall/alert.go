@@ -133,6 +133,15 @@ func (e Evaluation) Empty() bool {
 	return len(e.Upserts) == 0 && len(e.Deletes) == 0 && len(e.Transitions) == 0 && len(e.Changes) == 0 && len(e.Health) == 0
 }
 
+// Append adds what o decided, in order, to be committed together.
+func (e *Evaluation) Append(o Evaluation) {
+	e.Upserts = append(e.Upserts, o.Upserts...)
+	e.Deletes = append(e.Deletes, o.Deletes...)
+	e.Transitions = append(e.Transitions, o.Transitions...)
+	e.Changes = append(e.Changes, o.Changes...)
+	e.Health = append(e.Health, o.Health...)
+}
+
 // AlertKey names one stored alert.
 type AlertKey struct {
 	Rule        RuleID

@@ -74,6 +74,17 @@ func (s *Step) Annotate(f func(Alert) map[string]string) {
 	}
 }
 
+// Explain replaces the reason of all transitions and changes, where the caller knows a better one than
+// the query's answer.
+func (s *Step) Explain(reason string) {
+	for i := range s.Transitions {
+		s.Transitions[i].Reason = reason
+	}
+	for i := range s.Changes {
+		s.Changes[i].Reason = reason
+	}
+}
+
 // FormatValue formats a sample's value as Prometheus' API does: round-trip, "NaN" and "+Inf" included.
 func FormatValue(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 

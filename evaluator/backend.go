@@ -1,0 +1,57 @@
+package evaluator
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+)
+
+// Backend answers queries; the package evaluator/prometheus has one. Query is called from many goroutines
+// and honours ctx. Its errors are *QueryError where it knows whose fault it is.
+type Backend interface {
+	// Query evaluates expr at the instant at.
+	Query(ctx context.Context, expr string, at time.Time) (Answer, error)
+}
+
+// Answer is an instant vector, or a scalar as one sample without labels.
+type Answer struct {
+	Samples []Sample
+	// Partial says why series may be missing (a warning, isPartial); "" if the answer is complete.
+	Partial string
+}
+
+// Sample is one series' value.
+type Sample struct {
+	Metric labels.Labels // as answered, with the metric name
+	Value  float64
+}
+
+// ErrorKind says whose fault a failed query is.
+type ErrorKind string
+
+// The kinds.
+const (
+	RuleError    ErrorKind = "rule"    // this expression cannot be evaluated, others can
+	BackendError ErrorKind = "backend" // the backend is down, slow, or talks nonsense
+)
+
+// QueryError is a failed query. Message is one short line for the person who must act, without credentials.
+type QueryError struct {
+	Kind    ErrorKind
+	Message string
+	Cause   error // may be nil; not shown
+}
+
+func (e *QueryError) Error() string { return e.Message }
+
+func (e *QueryError) Unwrap() error { return e.Cause }
+
+// kindOf classifies any error of a Backend.
+func kindOf(err error) ErrorKind {
+	if q, ok := errors.AsType[*QueryError](err); ok {
+		return q.Kind
+	}
+	return BackendError
+}

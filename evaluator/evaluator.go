@@ -1,0 +1,277 @@
+// Package evaluator turns rules into alerts: it evaluates rule groups on their grid, asks the backend, lets
+// the core step the alerts of each rule, and commits what follows before it believes it. It does not know
+// how a query travels (package evaluator/prometheus), nor who is told (package notifier, which consumes the
+// alert changes that are committed here).
+//
+// What is held in memory follows the store. Every step is computed on the side, committed, and only then
+// swapped in; after a commit that failed or whose outcome is unknown that state is loaded again first.
+//
+// Start reading at Evaluator.Run, then groupRun.grid (group.go), generation.evaluate (rule.go), and
+// oncall.StepRule, which has all the rules of the game.
+package evaluator
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"tocsin/oncall"
+)
+
+const (
+	// commitTimeout bounds a commit that outlives the cancellation of what asked for it.
+	commitTimeout = 10 * time.Second
+	// The wait after a failed commit or load doubles from the first to the last.
+	retryFirst = 100 * time.Millisecond
+	retryLast  = 5 * time.Second
+	// defaultConcurrency is how many queries may be in flight.
+	defaultConcurrency = 8
+)
+
+// Options are what an Evaluator needs. Logger and Registerer may be nil.
+type Options struct {
+	Store      Store
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Evaluator evaluates the rules of the plan that was applied last, while Run runs.
+type Evaluator struct {
+	store   Store
+	log     *slog.Logger
+	metrics *metrics
+	applied chan struct{} // holds a token while a plan waits to be taken over
+
+	mu        sync.Mutex // guards the fields below
+	plan      *Plan
+	states    map[oncall.RuleID]*ruleState // of the plan's rules, and of removed ones until they are retired
+	evaluated map[string]groupClock        // group key → where its grid stands
+	ready     bool
+
+	builtin *ruleState // the built-in alerts; replaced by restore, before any generation runs
+
+	loadMu sync.Mutex // guards the fields below; one load at a time
+	loaded oncall.EvaluatorState
+	loadAt time.Time // when the load of loaded began
+}
+
+// groupClock remembers a group's grid over reloads.
+type groupClock struct {
+	interval time.Duration
+	last     time.Time // last slot whose evaluation was completed
+}
+
+// New returns an Evaluator that evaluates nothing until a plan is applied and Run is called.
+func New(o Options) *Evaluator {
+	log := o.Logger
+	if log == nil {
+		log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	e := &Evaluator{
+		store: o.Store, log: log, applied: make(chan struct{}, 1),
+		states: map[oncall.RuleID]*ruleState{}, evaluated: map[string]groupClock{},
+		builtin: &ruleState{id: builtinPrefix},
+	}
+	e.metrics = newMetrics(o.Registerer, e.countAlerts)
+	return e
+}
+
+// Apply makes p the plan to follow, at start and at each reload. It does not wait: a running evaluation is
+// broken off and repeated, alerts keep their state by RuleID, groups keep their timers, and alerts of rules
+// that are gone resolve.
+func (e *Evaluator) Apply(p Plan) {
+	e.mu.Lock()
+	e.plan = &p
+	e.mu.Unlock()
+	select {
+	case e.applied <- struct{}{}:
+	default:
+	}
+}
+
+// Ready reports that every group was evaluated once since Run began, whether or not its queries worked.
+func (e *Evaluator) Ready() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.ready
+}
+
+// Run evaluates until ctx ends (it then returns nil) or the lease is lost (oncall.ErrLeaseLost). aliveAt is
+// when a process last held the shard, zero for never. It may be called again after it returned.
+func (e *Evaluator) Run(ctx context.Context, lease oncall.Lease, aliveAt time.Time) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if !e.awaitPlan(ctx) {
+		return nil
+	}
+	if err := e.restore(ctx, lease, aliveAt); err != nil || ctx.Err() != nil {
+		return lostOnly(err)
+	}
+	for ctx.Err() == nil {
+		e.generation(ctx, lease, cancel)
+	}
+	e.mu.Lock()
+	e.ready = false
+	e.mu.Unlock()
+	return lostOnly(context.Cause(ctx))
+}
+
+// lostOnly keeps the one error that the caller of Run must know.
+func lostOnly(err error) error {
+	if errors.Is(err, oncall.ErrLeaseLost) {
+		return err
+	}
+	return nil
+}
+
+func (e *Evaluator) awaitPlan(ctx context.Context) bool {
+	e.mu.Lock()
+	have := e.plan != nil
+	e.mu.Unlock()
+	if have {
+		return true
+	}
+	select {
+	case <-e.applied:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// restore loads the state as committed and forgets pending time that is too old. It tries until it
+// succeeds: an evaluator without its memory would resolve or repeat what it should not.
+func (e *Evaluator) restore(ctx context.Context, lease oncall.Lease, aliveAt time.Time) error {
+	for delay := retryFirst; ; delay = min(2*delay, retryLast) {
+		err := e.tryRestore(ctx, lease, aliveAt)
+		if err == nil || errors.Is(err, oncall.ErrLeaseLost) || ctx.Err() != nil {
+			return err
+		}
+		e.metrics.commitFailures.Inc()
+		e.log.Error("Cannot restore the alerts from the store, will try again", "err", err, "in", delay)
+		if !sleep(ctx, delay) {
+			return ctx.Err()
+		}
+	}
+}
+
+func (e *Evaluator) tryRestore(ctx context.Context, lease oncall.Lease, aliveAt time.Time) error {
+	st, err := e.store.LoadEvaluator(ctx)
+	if err != nil {
+		return err
+	}
+	now := wallNow()
+	if aliveAt.IsZero() {
+		aliveAt = st.AliveAt
+	}
+	step := oncall.ForgetPending(st.Alerts, aliveAt, now)
+	ev := oncall.Evaluation{At: now, Deletes: step.Deletes, Transitions: step.Transitions}
+	if !ev.Empty() {
+		if err := e.commit(ctx, lease, ev); err != nil {
+			return err
+		}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.states = map[oncall.RuleID]*ruleState{}
+	e.evaluated = map[string]groupClock{}
+	builtin := &ruleState{id: builtinPrefix}
+	for _, a := range step.Alerts {
+		if strings.HasPrefix(string(a.Rule), builtinPrefix) {
+			builtin.alerts = append(builtin.alerts, a)
+			continue
+		}
+		s := e.stateLocked(a.Rule)
+		s.alerts = append(s.alerts, a)
+	}
+	for _, h := range st.Health {
+		e.stateLocked(h.Rule).health = h
+	}
+	e.builtin = builtin
+	return nil
+}
+
+// stateLocked returns the state of a rule, which may be new. e.mu is held.
+func (e *Evaluator) stateLocked(id oncall.RuleID) *ruleState {
+	s := e.states[id]
+	if s == nil {
+		s = &ruleState{id: id}
+		e.states[id] = s
+	}
+	return s
+}
+
+// commit writes one evaluation. It is not broken off with ctx: a commit that is under way ends with a known
+// outcome, within commitTimeout.
+func (e *Evaluator) commit(ctx context.Context, lease oncall.Lease, ev oncall.Evaluation) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
+	defer cancel()
+	urgent := slices.ContainsFunc(ev.Changes, func(c oncall.AlertChange) bool { return c.Status == oncall.ChangeFiring })
+	return e.store.CommitEvaluation(ctx, oncall.Write{Now: wallNow(), Lease: &lease, Urgent: urgent}, ev)
+}
+
+// reload puts the committed state back into s, whose last commit failed at s.staleSince. One load serves
+// all states that became stale before it began.
+func (e *Evaluator) reload(ctx context.Context, s *ruleState) error {
+	e.loadMu.Lock()
+	defer e.loadMu.Unlock()
+	if !e.loadAt.After(s.staleSince) {
+		began := time.Now()
+		st, err := e.store.LoadEvaluator(ctx)
+		if err != nil {
+			return err
+		}
+		e.loaded, e.loadAt = st, began
+	}
+	var alerts []oncall.Alert
+	for _, a := range e.loaded.Alerts {
+		if s.owns(a.Rule) {
+			alerts = append(alerts, a)
+		}
+	}
+	health := oncall.RuleHealth{}
+	for _, h := range e.loaded.Health {
+		if s.owns(h.Rule) {
+			health = h
+		}
+	}
+	s.swap(alerts, health)
+	s.staleSince = time.Time{}
+	return nil
+}
+
+// forgetLoad drops the last load, which may be large, when it is too old to serve anybody soon.
+func (e *Evaluator) forgetLoad() {
+	if !e.loadMu.TryLock() {
+		return
+	}
+	defer e.loadMu.Unlock()
+	if time.Since(e.loadAt) > retryLast {
+		e.loaded, e.loadAt = oncall.EvaluatorState{}, time.Time{}
+	}
+}
+
+// wallNow is now as it is stored and sent: UTC, without a monotonic reading.
+func wallNow() time.Time { return time.Now().UTC().Round(0).Truncate(time.Microsecond) }
+
+// sleep waits for d and reports whether it did so undisturbed.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

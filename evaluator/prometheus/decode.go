@@ -1,0 +1,239 @@
+package prometheus
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"tocsin/evaluator"
+)
+
+// apiError is an error in Prometheus' own envelope.
+type apiError struct {
+	Type    string
+	Message string
+}
+
+func (e *apiError) Error() string { return e.Type + ": " + e.Message }
+
+// decode reads an answer of the query API as a stream. Its errors are *apiError (the server says that the
+// query failed), *evaluator.QueryError (an answer no rule can use), or what is wrong with the JSON.
+func decode(r io.Reader) (evaluator.Answer, error) {
+	d := decoder{json: json.NewDecoder(r)}
+	if err := d.object(d.top); err != nil {
+		return evaluator.Answer{}, plain(err)
+	}
+	if _, err := d.json.Token(); !errors.Is(err, io.EOF) {
+		return evaluator.Answer{}, errors.New("something follows the JSON")
+	}
+	switch {
+	case d.status == "error":
+		return evaluator.Answer{}, &apiError{Type: d.errorType, Message: d.error}
+	case d.status != "success":
+		return evaluator.Answer{}, fmt.Errorf("its status is %q, not success or error", d.status)
+	case !d.hasData:
+		return evaluator.Answer{}, errors.New("it has no data.result")
+	}
+	return evaluator.Answer{Samples: d.samples, Partial: d.partial()}, nil
+}
+
+// plain words the errors of encoding/json for people.
+func plain(err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		return errors.New("it is cut off")
+	}
+	return err
+}
+
+type decoder struct {
+	json      *json.Decoder
+	status    string
+	errorType string
+	error     string
+	warnings  []string
+	isPartial bool
+
+	kind    string // data.resultType
+	hasData bool
+	samples []evaluator.Sample
+}
+
+func (d *decoder) partial() string {
+	switch {
+	case len(d.warnings) > 0:
+		return short(strings.Join(d.warnings, "; "))
+	case d.isPartial:
+		return "the server marks it as partial (isPartial)"
+	}
+	return ""
+}
+
+// object calls field for every key of the object that comes next.
+func (d *decoder) object(field func(key string) error) error {
+	null, err := d.open('{')
+	if null {
+		err = errors.New("it is null")
+	}
+	if err != nil {
+		return err
+	}
+	return d.fields(field)
+}
+
+// fields calls field for every key of an object that was opened, to its end.
+func (d *decoder) fields(field func(key string) error) error {
+	for d.json.More() {
+		tok, err := d.json.Token()
+		if err != nil {
+			return err
+		}
+		if err := field(tok.(string)); err != nil { // a key is always a string
+			return err
+		}
+	}
+	_, err := d.json.Token()
+	return err
+}
+
+func (d *decoder) top(key string) error {
+	switch key {
+	case "status":
+		return d.json.Decode(&d.status)
+	case "errorType":
+		return d.json.Decode(&d.errorType)
+	case "error":
+		return d.json.Decode(&d.error)
+	case "warnings":
+		return d.json.Decode(&d.warnings)
+	case "isPartial":
+		return d.json.Decode(&d.isPartial)
+	case "data":
+		return d.optional(d.data)
+	}
+	return d.skip()
+}
+
+// optional is like object, and takes null too: errors may come with "data": null.
+func (d *decoder) optional(field func(key string) error) error {
+	if null, err := d.open('{'); null || err != nil {
+		return err
+	}
+	return d.fields(field)
+}
+
+// open reads the beginning of a list or an object, or null.
+func (d *decoder) open(want json.Delim) (null bool, err error) {
+	tok, err := d.json.Token()
+	if err != nil {
+		return false, err
+	}
+	if tok != nil && tok != want {
+		return false, fmt.Errorf("expected %q at byte %d", want.String(), d.json.InputOffset())
+	}
+	return tok == nil, nil
+}
+
+func (d *decoder) skip() error {
+	var raw json.RawMessage
+	return d.json.Decode(&raw)
+}
+
+func (d *decoder) data(key string) error {
+	switch key {
+	case "resultType":
+		return d.json.Decode(&d.kind)
+	case "result":
+		d.hasData = true
+		return d.result()
+	}
+	return d.skip()
+}
+
+func (d *decoder) result() error {
+	switch d.kind {
+	case "vector":
+		return d.vector()
+	case "scalar":
+		var v value
+		if err := d.json.Decode(&v); err != nil {
+			return err
+		}
+		d.samples = []evaluator.Sample{{Value: float64(v)}}
+		return nil
+	case "":
+		return errors.New("data.resultType does not come before data.result")
+	}
+	return &evaluator.QueryError{Kind: evaluator.RuleError, Message: fmt.Sprintf(
+		"the expression's answer is a %s; an alerting rule needs an instant vector or a scalar", short(d.kind))}
+}
+
+// element is one sample as it comes.
+type element struct {
+	Metric    metric          `json:"metric"`
+	Value     *value          `json:"value"`
+	Histogram json.RawMessage `json:"histogram"`
+}
+
+func (d *decoder) vector() error {
+	// To some servers null is the empty vector.
+	if null, err := d.open('['); null || err != nil {
+		return err
+	}
+	for d.json.More() {
+		if len(d.samples) == MaxSeries {
+			return &evaluator.QueryError{Kind: evaluator.RuleError, Message: fmt.Sprintf(
+				"the query returns more than %d series: aggregate, or select fewer", MaxSeries)}
+		}
+		var e element
+		if err := d.json.Decode(&e); err != nil {
+			return err
+		}
+		switch {
+		case e.Histogram != nil:
+			return &evaluator.QueryError{Kind: evaluator.RuleError, Message: fmt.Sprintf(
+				"%s is a native histogram, which alerting rules cannot compare yet: use histogram_quantile, histogram_count or the like", short(e.Metric.String()))}
+		case e.Value == nil:
+			return fmt.Errorf("the sample %s has no value", e.Metric)
+		}
+		d.samples = append(d.samples, evaluator.Sample{Metric: e.Metric.Labels, Value: float64(*e.Value)})
+	}
+	_, err := d.json.Token()
+	return err
+}
+
+// metric decodes a label set.
+type metric struct{ labels.Labels }
+
+func (m *metric) UnmarshalJSON(b []byte) error {
+	var set map[string]string
+	if err := json.Unmarshal(b, &set); err != nil {
+		return fmt.Errorf("a sample's metric: %w", err)
+	}
+	m.Labels = labels.FromMap(set)
+	return nil
+}
+
+// value decodes [timestamp, "value"]; the value is text because JSON has no NaN and no infinity.
+type value float64
+
+func (v *value) UnmarshalJSON(b []byte) error {
+	var pair []json.RawMessage
+	if err := json.Unmarshal(b, &pair); err != nil || len(pair) != 2 {
+		return fmt.Errorf("a sample's value is not [time, \"value\"]: %s", short(string(b)))
+	}
+	var text string
+	if err := json.Unmarshal(pair[1], &text); err != nil {
+		return fmt.Errorf("a sample's value is not a string: %s", short(string(pair[1])))
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
+		return fmt.Errorf("a sample's value is not a number: %s", short(text))
+	}
+	*v = value(f)
+	return nil
+}
