@@ -1,0 +1,91 @@
+package notifier
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"tocsin/oncall"
+)
+
+// ActOptions are what Acts needs.
+type ActOptions struct {
+	Store  IncidentStore
+	Policy func() oncall.Policy // the policy in force; called for each act, from any goroutine
+	// Transitions returns the record of the alerts with these fingerprints between two instants, oldest
+	// first. nil: explanations go without it.
+	Transitions func(ctx context.Context, alerts []oncall.Fingerprint, from, to time.Time, limit int) ([]oncall.Transition, error)
+	// ExternalLabels returns the labels that were added to alerts on their way to incidents, so that an
+	// explanation finds the alerts as they were evaluated. nil: none.
+	ExternalLabels func() labels.Labels
+	Logger         *slog.Logger // nil: silent
+	// Committed is called after each act that changed something: it wakes both loops. It must not block;
+	// nil is fine.
+	Committed func()
+}
+
+// Acts is how people reach incidents: what they ask for, and what they ask about. It may be used from any
+// goroutine. Its errors are oncall's, with a code.
+type Acts struct {
+	o         ActOptions
+	log       *slog.Logger
+	committed func()
+}
+
+// NewActs makes an Acts.
+func NewActs(o ActOptions) *Acts {
+	return &Acts{o: o, log: logger(o.Logger), committed: callback(o.Committed)}
+}
+
+// AlreadyDone is the reply to a request that was committed before.
+const AlreadyDone = "already done"
+
+// Act commits what a person asked for, once per request ("" for requests without an identity). It needs no
+// lease: any replica may take an acknowledgement. That the command was refused is no error:
+// Decision.Refused says so, and Decision.Reply why. After an error with the code unavailable the caller may
+// send the same request again.
+func (a *Acts) Act(ctx context.Context, number int64, c oncall.Command, request string) (oncall.Decision, error) {
+	now := time.Now()
+	d, err := a.o.Store.UpdateIncident(ctx, oncall.Write{Now: now, Request: request, Urgent: true}, number,
+		func(in oncall.Incident) (oncall.Decision, error) { return decide(now, in, c, a.o.Policy()) })
+	switch {
+	case errors.Is(err, oncall.ErrRequestSeen):
+		in, err := a.Incident(ctx, number)
+		return oncall.Decision{Incident: in, Reply: AlreadyDone}, err
+	case oncall.ErrorCode(err) == oncall.CodeNotFound:
+		return d, notFound(number)
+	case err != nil:
+		if p, ok := errors.AsType[*panicError](err); ok {
+			a.log.ErrorContext(ctx, "an act failed by a defect", "incident", number, "act", c.Kind, "err", p, "stack", p.stack)
+			return d, oncall.Errorf(oncall.CodeInternal, "%s of #%d failed by a defect of tocsin; nothing was changed", c.Kind, number)
+		}
+		a.log.ErrorContext(ctx, "an act could not be committed", "incident", number, "act", c.Kind, "actor", c.Actor, "err", err)
+		return d, err
+	}
+	if d.Changed {
+		a.log.InfoContext(ctx, "acted", "incident", number, "act", c.Kind, "actor", c.Actor, "via", c.Via)
+		a.committed()
+	}
+	return d, nil
+}
+
+// Incident returns one incident with all its rows, or not_found.
+func (a *Acts) Incident(ctx context.Context, number int64) (oncall.Incident, error) {
+	in, err := a.o.Store.Incident(ctx, number)
+	if oncall.ErrorCode(err) == oncall.CodeNotFound {
+		return in, notFound(number)
+	}
+	return in, err
+}
+
+// Incidents lists incidents with their alerts, newest first, without timeline and deliveries.
+func (a *Acts) Incidents(ctx context.Context, f oncall.IncidentFilter) ([]oncall.Incident, error) {
+	return a.o.Store.Incidents(ctx, f)
+}
+
+func notFound(number int64) error {
+	return oncall.Errorf(oncall.CodeNotFound, "there is no incident #%d", number)
+}

@@ -1,0 +1,134 @@
+package notifier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"tocsin/oncall"
+)
+
+// How alert changes reach incidents, and what happens to one that cannot.
+//
+// Changes are applied in batches. If a batch fails, its changes are applied one by one, so that the one at
+// fault shows; that one goes back to the end of the queue and is tried again a turn later, so that nothing
+// waits behind it and it is never lost.
+
+// consume applies one batch. more says that there are changes left.
+func (l *Incidents) consume(ctx context.Context, lease oncall.Lease) (more bool, err error) {
+	n, err := l.apply(ctx, lease, changeBatch, l.decideChanges)
+	if err == nil {
+		return n == changeBatch, nil
+	}
+	if errors.Is(err, oncall.ErrLeaseLost) || ctx.Err() != nil {
+		return false, err
+	}
+	l.logChanges(ctx, "a batch of alert changes failed; they are applied one by one", err)
+	l.setOff = l.setOff[:0]
+	for range changeBatch {
+		n, err := l.apply(ctx, lease, 1, l.decideChanges)
+		if err == nil {
+			if n == 0 {
+				return false, nil
+			}
+			continue
+		}
+		if errors.Is(err, oncall.ErrLeaseLost) || ctx.Err() != nil {
+			return false, err
+		}
+		if again, err := l.setAside(ctx, lease, err); !again || err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+func (l *Incidents) apply(ctx context.Context, lease oncall.Lease, limit int,
+	decide func(now time.Time) func(oncall.Incident, []oncall.AlertChange) (oncall.Decision, error),
+) (int, error) {
+	now := time.Now()
+	n, err := l.store.ApplyAlertChanges(ctx, oncall.Write{Now: now, Lease: &lease, Urgent: true}, limit, l.place, decide(now))
+	if err == nil && n > 0 {
+		l.metrics.consumed.Add(float64(n))
+		l.committed()
+	}
+	return n, err
+}
+
+// place says where a change belongs. It cannot fail: a change that breaks the core goes where its rule
+// says, in an incident of its own.
+func (l *Incidents) place(c oncall.AlertChange) (p oncall.Place) {
+	defer func() {
+		if v := recover(); v != nil {
+			l.metrics.panics.Inc()
+			l.log.Error("placing an alert failed; it gets an incident of its own", "labels", c.Labels.String(), "err", v)
+			p = oncall.Place{
+				Escalation: c.Escalation, GroupKey: c.Labels.String(), GroupLabels: c.Labels,
+				Why: "its place could not be worked out (a defect of tocsin: see the log)",
+			}
+			if p.Escalation == "" {
+				p.Escalation = oncall.DefaultEscalation
+			}
+		}
+	}()
+	return oncall.PlaceAlert(c, *l.policy.Load())
+}
+
+func (l *Incidents) decideChanges(now time.Time) func(oncall.Incident, []oncall.AlertChange) (oncall.Decision, error) {
+	return func(in oncall.Incident, changes []oncall.AlertChange) (oncall.Decision, error) {
+		d, err := decide(now, in, oncall.AlertsChanged{Changes: changes}, *l.policy.Load())
+		if err == nil {
+			for _, c := range changes {
+				l.metrics.lag.WithLabelValues("change").Observe(now.Sub(c.At).Seconds())
+			}
+			l.metrics.decisions.WithLabelValues("alerts").Inc()
+		}
+		return d, err
+	}
+}
+
+// setAside moves the change at the head of the queue to its end. again is false if the head was set aside
+// in this turn before: then all others have had their turn. An error means that it is the store that fails
+// and not the change.
+func (l *Incidents) setAside(ctx context.Context, lease oncall.Lease, cause error) (again bool, err error) {
+	var head []string
+	met := false
+	_, err = l.apply(ctx, lease, 1, func(time.Time) func(oncall.Incident, []oncall.AlertChange) (oncall.Decision, error) {
+		return func(in oncall.Incident, changes []oncall.AlertChange) (oncall.Decision, error) {
+			head, met = head[:0], false
+			for _, c := range changes {
+				id := fmt.Sprintf("%s %s %d", c.Source, c.Labels, c.At.UnixMicro())
+				met = met || slices.Contains(l.setOff, id)
+				head = append(head, id)
+			}
+			if met {
+				return oncall.Decision{}, errMetBefore
+			}
+			return oncall.Decision{Changed: in.State != "", Incident: in, Requeue: changes}, nil
+		}
+	})
+	if met {
+		return false, nil
+	}
+	if err != nil {
+		return false, l.failed(ctx, "changes", errors.Join(cause, err))
+	}
+	if p, ok := errors.AsType[*panicError](cause); ok {
+		l.metrics.panics.Inc()
+		l.log.ErrorContext(ctx, "deciding about an alert change failed; it is set aside and tried again", "change", head, "err", p, "stack", p.stack)
+	} else {
+		l.logChanges(ctx, "an alert change could not be applied; it is set aside and tried again", cause)
+	}
+	l.setOff = append(l.setOff, head...)
+	return true, nil
+}
+
+// errMetBefore leaves the head of the queue where it is.
+var errMetBefore = errors.New("set aside before")
+
+func (l *Incidents) logChanges(ctx context.Context, what string, err error) {
+	l.metrics.errors.WithLabelValues("changes").Inc()
+	l.log.ErrorContext(ctx, what, "err", err)
+}

@@ -1,0 +1,288 @@
+package notifier
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"tocsin/oncall"
+)
+
+const (
+	maxInFlight = 256              // deliveries being sent at once, over all endpoints
+	claimBatch  = 64               // deliveries in one claim
+	hardTimeout = 30 * time.Second // a bound on any attempt, whatever its sender allows
+	grace       = 5 * time.Second  // at the end, for attempts under way
+	commitGrace = 2 * time.Second  // after that, for committing what they came to
+)
+
+// DeliveryOptions are what the delivery loop needs.
+type DeliveryOptions struct {
+	Store      DeliveryStore
+	Logger     *slog.Logger          // nil: silent
+	Registerer prometheus.Registerer // nil: the metrics are not shown
+	// Committed is called after each result that changed its incident: it wakes the incident loop. It must
+	// not block; nil is fine.
+	Committed func()
+}
+
+// Deliveries sends what is due. Each claimed delivery has a goroutine of its own from the claim to the
+// commit of its result, so that a slow far end, or a slow commit, delays nobody else; how many an endpoint
+// may have is decided before the claim (lanes.go).
+type Deliveries struct {
+	store     DeliveryStore
+	log       *slog.Logger
+	metrics   *deliveryMetrics
+	committed func()
+	setup     atomic.Pointer[setup] // nil until Apply
+	wake      chan struct{}
+}
+
+// setup is one load of the configuration. It never changes.
+type setup struct {
+	policy  oncall.Policy
+	senders map[string]Sender // by Endpoint.Kind()
+}
+
+// claimRecoverer is implemented by stores on which the outcome of a claim can be unknown: a commit whose
+// answer was lost may have marked deliveries as sending that nobody sends.
+type claimRecoverer interface {
+	// RecoverClaims puts every delivery back into the queue, due at w.Now, that w.Lease's epoch is
+	// sending and whose key is not among holding.
+	RecoverClaims(ctx context.Context, w oncall.Write, holding []string) error
+}
+
+// NewDeliveries makes the loop. It does nothing before Apply and Run.
+func NewDeliveries(o DeliveryOptions) *Deliveries {
+	return &Deliveries{
+		store: o.Store, log: logger(o.Logger), metrics: newDeliveryMetrics(o.Registerer), committed: callback(o.Committed),
+		wake: make(chan struct{}, 1),
+	}
+}
+
+// Apply sets the policy and the senders, by the kind of endpoint that they serve, from the next attempt
+// on, and enables the endpoints again that answered 410. Attempts under way end with the senders that they
+// began with. The map must not be changed afterwards.
+func (l *Deliveries) Apply(p oncall.Policy, senders map[string]Sender) {
+	l.setup.Store(&setup{policy: p, senders: senders})
+	l.Wake()
+}
+
+// Wake makes the loop look at the store now. It never blocks.
+func (l *Deliveries) Wake() { poke(l.wake) }
+
+// Run claims and sends until ctx ends (nil) or the lease is lost (oncall.ErrLeaseLost). Any other failure
+// of the store is logged, counted and tried again within a second. When ctx ends, nothing more is claimed,
+// and what is under way gets some seconds to end and to be committed; what does not is sent again under
+// the same key by whoever comes next. Run may be called again afterwards, not twice at once.
+func (l *Deliveries) Run(ctx context.Context, lease oncall.Lease) error {
+	r := newDeliveryRun(l, lease, context.WithoutCancel(ctx))
+	err := r.loop(ctx)
+	r.stop(err)
+	return err
+}
+
+// deliveryRun is one Run. Its fields belong to the goroutine in loop and stop, but for the channel.
+type deliveryRun struct {
+	*Deliveries
+	lease oncall.Lease
+	lanes *lanes
+	using *setup // that the lanes know of
+
+	sending    context.Context // of attempts
+	stopSend   context.CancelFunc
+	committing context.Context // of results
+	stopCommit context.CancelFunc
+
+	flying  map[string]bool // keys between claim and result
+	results chan result     // as large as maxInFlight: it never blocks
+	unsure  bool            // a claim failed: the store may have marked what nobody sends
+}
+
+// result is what the goroutine of one delivery reports when it is through.
+type result struct {
+	key      string
+	endpoint oncall.Endpoint
+	attempt  oncall.Attempt
+	sent     bool  // a sender was asked
+	err      error // ErrLeaseLost ends the run
+}
+
+func newDeliveryRun(l *Deliveries, lease oncall.Lease, base context.Context) *deliveryRun {
+	r := &deliveryRun{
+		Deliveries: l, lease: lease, lanes: newLanes(), flying: map[string]bool{},
+		results: make(chan result, maxInFlight),
+		unsure:  true, // an earlier run under the same lease may have left something
+	}
+	r.committing, r.stopCommit = context.WithCancel(base)
+	r.sending, r.stopSend = context.WithCancel(r.committing)
+	return r
+}
+
+func (r *deliveryRun) loop(ctx context.Context) error {
+	var b backoff
+	for ctx.Err() == nil {
+		if err := r.collect(); err != nil {
+			return err
+		}
+		if !b.ready() {
+			if err := r.wait(ctx, b.until, false); err != nil {
+				return err
+			}
+			continue
+		}
+		next, err := r.claim(ctx)
+		switch {
+		case errors.Is(err, oncall.ErrLeaseLost):
+			return oncall.ErrLeaseLost
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			r.metrics.errors.WithLabelValues("claim").Inc()
+			r.log.ErrorContext(ctx, "deliveries could not be claimed; this is tried again", "err", err)
+			b.next()
+			continue
+		}
+		b.reset()
+		if err := r.wait(ctx, next, true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// claim takes what is due and free to go, and starts it. It returns when there may be more.
+func (r *deliveryRun) claim(ctx context.Context) (next time.Time, err error) {
+	now := time.Now()
+	s := r.setup.Load()
+	limit := min(claimBatch, maxInFlight-len(r.flying))
+	if s == nil || limit <= 0 {
+		return now.Add(poll), nil
+	}
+	if s != r.using {
+		r.using = s
+		r.lanes.enable()
+	}
+	if err := r.recover(ctx, now); err != nil {
+		return next, err
+	}
+	r.unsure = true
+	claims, next, err := r.store.ClaimDeliveries(ctx, oncall.Write{Now: now, Lease: &r.lease, Urgent: true}, limit,
+		func(e oncall.Endpoint) int { return r.lanes.free(e, now) })
+	if err != nil {
+		return next, err
+	}
+	r.unsure = false
+	for _, c := range claims {
+		r.start(s, c, now)
+	}
+	if len(claims) == limit {
+		return now, nil
+	}
+	if !next.After(now) {
+		next = time.Time{} // due, but its endpoint is not free: a result or a lane says when it is
+	}
+	return earlier(next, r.lanes.next(now)), nil
+}
+
+// recover makes sure, after a claim whose outcome is unknown, that nothing is marked as sending but what
+// is being sent.
+func (r *deliveryRun) recover(ctx context.Context, now time.Time) error {
+	store, ok := r.store.(claimRecoverer)
+	if !r.unsure || !ok {
+		return nil
+	}
+	holding := make([]string, 0, len(r.flying))
+	for key := range r.flying {
+		holding = append(holding, key)
+	}
+	return store.RecoverClaims(ctx, oncall.Write{Now: now, Lease: &r.lease, Urgent: true}, holding)
+}
+
+func (r *deliveryRun) start(s *setup, c oncall.Claim, now time.Time) {
+	d := c.Delivery
+	r.flying[d.Key] = true
+	r.metrics.inFlight.Inc()
+	if !d.NextAt.IsZero() {
+		r.metrics.lag.WithLabelValues(d.Endpoint.Kind()).Observe(now.Sub(d.NextAt).Seconds())
+	}
+	f := flight{Deliveries: r.Deliveries, setup: s, lease: r.lease, claim: c, off: r.lanes.start(d.Endpoint)}
+	go func() {
+		res := f.run(r.sending, r.committing)
+		r.metrics.inFlight.Dec()
+		r.results <- res
+	}()
+}
+
+// collect takes in the results that are there.
+func (r *deliveryRun) collect() error {
+	for {
+		select {
+		case res := <-r.results:
+			if err := r.landed(res); err != nil {
+				return err
+			}
+		default:
+			return nil
+		}
+	}
+}
+
+func (r *deliveryRun) landed(res result) error {
+	delete(r.flying, res.key)
+	r.lanes.done(res)
+	if errors.Is(res.err, oncall.ErrLeaseLost) {
+		return oncall.ErrLeaseLost
+	}
+	return nil
+}
+
+// wait waits until something may have become possible: a result, a wake-up (where it counts), an instant.
+func (r *deliveryRun) wait(ctx context.Context, until time.Time, wakes bool) error {
+	d := poll
+	if !until.IsZero() {
+		d = min(poll, max(0, time.Until(until)))
+	}
+	var wake <-chan struct{}
+	if wakes {
+		wake = r.wake
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case res := <-r.results:
+		return r.landed(res)
+	case <-wake:
+	case <-timer.C:
+	}
+	return nil
+}
+
+// stop ends what is under way: at once if the lease was lost, because somebody else may be sending the
+// same by now, else after the grace.
+func (r *deliveryRun) stop(err error) {
+	defer r.stopCommit()
+	defer r.stopSend()
+	if err != nil {
+		r.stopCommit() // ends the attempts too
+	} else {
+		defer time.AfterFunc(grace, r.stopSend).Stop()
+		defer time.AfterFunc(grace+commitGrace, r.stopCommit).Stop()
+	}
+	limit := time.NewTimer(grace + 2*commitGrace)
+	defer limit.Stop()
+	for len(r.flying) > 0 {
+		select {
+		case res := <-r.results:
+			_ = r.landed(res) // the run is ending as it is
+		case <-limit.C:
+			r.log.Error("attempts did not end when they were told to; they are left behind", "deliveries", len(r.flying))
+			return
+		}
+	}
+}

@@ -1,0 +1,134 @@
+package notifier
+
+import (
+	"time"
+
+	"tocsin/oncall"
+)
+
+// limit is how much an endpoint is asked at once.
+type limit struct {
+	inFlight int
+	apart    time.Duration // between the starts of two attempts
+}
+
+// limits by kind of endpoint. Slack takes about one message a second in a channel, edits included; asking
+// for more only earns a 429 that holds up the whole channel.
+var limits = map[string]limit{
+	"slack": {inFlight: 1, apart: time.Second},
+	"page":  {inFlight: 4},
+}
+
+// lanes know what each endpoint can take now. They are not safe for concurrent use.
+type lanes struct {
+	of map[oncall.Endpoint]*lane
+}
+
+// lane is what is remembered of one endpoint while there is something to remember.
+type lane struct {
+	limit
+	flying  int
+	started time.Time // of the last attempt
+	held    time.Time // Retry-After: nothing is sent before
+	failing bool      // the last attempt was not confirmed: one at a time, so that a dead far end ties up little
+	off     string    // why the endpoint is switched off until the next Apply, "" if it is not
+}
+
+func newLanes() *lanes { return &lanes{of: map[oncall.Endpoint]*lane{}} }
+
+func (l *lanes) get(e oncall.Endpoint) *lane {
+	n := l.of[e]
+	if n == nil {
+		n = &lane{limit: limits[e.Kind()]}
+		if n.inFlight == 0 {
+			n.inFlight = 1
+		}
+		l.of[e] = n
+	}
+	return n
+}
+
+// free returns how many more deliveries the endpoint can take. It changes nothing.
+func (l *lanes) free(e oncall.Endpoint, now time.Time) int {
+	n := l.of[e]
+	if n == nil {
+		return max(1, limits[e.Kind()].inFlight)
+	}
+	if n.off != "" {
+		return max(0, 16-n.flying) // nothing is sent: they are refused at once
+	}
+	if n.opens().After(now) {
+		return 0
+	}
+	most := n.inFlight
+	if n.failing {
+		most = 1
+	}
+	return max(0, most-n.flying)
+}
+
+// opens is when the next attempt may start, as far as time is concerned.
+func (n *lane) opens() time.Time {
+	at := n.held
+	if n.apart > 0 && !n.started.IsZero() {
+		if next := n.started.Add(n.apart); next.After(at) {
+			at = next
+		}
+	}
+	return at
+}
+
+// start counts a delivery in. off says why it must not be sent, "" to send it.
+func (l *lanes) start(e oncall.Endpoint) (off string) {
+	n := l.get(e)
+	n.flying++
+	return n.off
+}
+
+// done takes in how an attempt ended.
+func (l *lanes) done(r result) {
+	n := l.get(r.endpoint)
+	n.flying--
+	if !r.sent {
+		return
+	}
+	a := r.attempt
+	if a.At.After(n.started) {
+		n.started = a.At
+	}
+	if a.RetryAfter > 0 {
+		if until := a.At.Add(a.Took).Add(a.RetryAfter); until.After(n.held) {
+			n.held = until
+		}
+	}
+	switch a.Outcome {
+	case oncall.OutcomeDelivered, oncall.OutcomeRefused:
+		n.failing = false // it answers
+	case oncall.OutcomeRetry, oncall.OutcomeUnknown:
+		n.failing = true
+	case oncall.OutcomeGone:
+		n.off = "this endpoint answered 410 Gone at " + a.At.UTC().Format(time.RFC3339) + " and is off until the next reload"
+	}
+}
+
+// next returns the earliest instant after now at which a lane opens, zero if none waits for time, and
+// forgets the lanes that have nothing to remember.
+func (l *lanes) next(now time.Time) time.Time {
+	var at time.Time
+	for e, n := range l.of {
+		opens := n.opens()
+		if opens.After(now) {
+			at = earlier(at, opens)
+		} else if n.flying == 0 && n.off == "" && !n.failing {
+			delete(l.of, e)
+		}
+	}
+	return at
+}
+
+// enable switches everything on again, after a reload. What a far end asked for by Retry-After still holds.
+func (l *lanes) enable() {
+	for _, n := range l.of {
+		n.off, n.failing = "", false
+	}
+}
