@@ -1,6 +1,8 @@
 // Package rules loads rule files: Prometheus' format, plus what tocsin adds to it. It is pure but for
 // reading files: it does not know how a rule is evaluated or where its alerts go.
 //
+// It refuses what Prometheus refuses (its package rulefmt is the oracle of a test) and what it does not know.
+//
 // Start reading at Load. A Set is immutable; the evaluator replaces it whole at a reload.
 package rules
 
@@ -11,12 +13,25 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 
 	"tocsin/oncall"
+	"tocsin/problem"
 )
 
 // Set is all groups of all rule files, in order of file and group.
 type Set struct {
 	Groups      []Group
 	Escalations []oncall.Escalation // from the rule files' own escalations section
+
+	Refs         []oncall.Ref    // names that the files use, alerts without escalation included; nil once checked
+	EscalationAt []problem.Place // of Escalations, for duplicates across files; nil once checked
+}
+
+// Rules returns the number of rules.
+func (s Set) Rules() int {
+	n := 0
+	for _, g := range s.Groups {
+		n += len(g.Rules)
+	}
+	return n
 }
 
 // Group is a rule group.

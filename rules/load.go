@@ -1,0 +1,143 @@
+package rules
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"go.yaml.in/yaml/v3"
+
+	"tocsin/oncall"
+	"tocsin/problem"
+)
+
+// Load reads rule files, in this order. The Set is to be used only where the list holds no errors. Whether
+// the escalations that rules name exist is for the caller to check, by Set.Refs.
+func Load(files []string) (Set, problem.List) { return Read(files, os.ReadFile) }
+
+// Check reads one rule file by itself: it asks for no route and no default escalation, and does not mind
+// escalations that it cannot know.
+func Check(file string) (Set, problem.List) { return Load([]string{file}) }
+
+// Read is Load with another way to read files.
+func Read(files []string, read func(file string) ([]byte, error)) (Set, problem.List) {
+	var set Set
+	var problems problem.List
+	for _, file := range files {
+		source, err := read(file)
+		if err != nil {
+			if pathError, ok := errors.AsType[*fs.PathError](err); ok {
+				err = pathError.Err
+			}
+			problems = append(problems, problem.Place{File: file}.Errorf("cannot read the rule file: %v", err))
+			continue
+		}
+		one, l := parse(file, source)
+		set.Groups = append(set.Groups, one.Groups...)
+		set.Escalations = append(set.Escalations, one.Escalations...)
+		set.EscalationAt = append(set.EscalationAt, one.EscalationAt...)
+		set.Refs = append(set.Refs, one.Refs...)
+		problems = append(problems, l...)
+	}
+	identify(set.Groups)
+	return set, problems.Sort()
+}
+
+type fileBlock struct {
+	Groups      []*yaml.Node `yaml:"groups"`
+	Escalations *yaml.Node   `yaml:"escalations"`
+}
+
+type groupBlock struct {
+	Name         problem.At[string]                        `yaml:"name"`
+	Interval     model.Duration                            `yaml:"interval"`
+	QueryOffset  model.Duration                            `yaml:"query_offset"`
+	Limit        int                                       `yaml:"limit"`
+	UnknownAfter problem.At[time.Duration]                 `yaml:"unknown_after"`
+	Labels       map[problem.At[string]]problem.At[string] `yaml:"labels"`
+	Rules        []*yaml.Node                              `yaml:"rules"`
+}
+
+// file is one rule file being decoded.
+type file struct {
+	doc      *problem.Document
+	set      Set
+	problems problem.List
+}
+
+func (f *file) add(p problem.Problem) { f.problems = append(f.problems, p) }
+
+func parse(name string, source []byte) (Set, problem.List) {
+	doc, problems := problem.ParseFirst(name, source)
+	f := &file{doc: doc, problems: problems}
+	if doc.Root == nil {
+		return f.set, f.problems
+	}
+	var b fileBlock
+	f.problems = append(f.problems, doc.Decode(doc.Root, &b)...)
+	if b.Escalations != nil {
+		escalations, refs, l := oncall.DecodeEscalations(doc, b.Escalations)
+		for _, e := range escalations {
+			f.set.Escalations = append(f.set.Escalations, e.Value)
+			f.set.EscalationAt = append(f.set.EscalationAt, e.Place)
+		}
+		f.set.Refs, f.problems = append(f.set.Refs, refs...), append(f.problems, l...)
+	}
+	first := map[string]int{}
+	for _, n := range b.Groups {
+		f.group(n, first)
+	}
+	return f.set, f.problems
+}
+
+// group decodes one group. first has the lines of the names seen in the file.
+func (f *file) group(n *yaml.Node, first map[string]int) {
+	var b groupBlock
+	f.problems = append(f.problems, f.doc.Decode(n, &b)...)
+	name := b.Name.Value
+	if line, ok := first[name]; name == "" {
+		f.add(f.doc.At(n).Errorf("this group has no name"))
+	} else if ok {
+		f.add(b.Name.Place.Errorf("group %q is given twice in this file", name).WithHint("the first one is on line %d", line))
+	} else {
+		first[name] = b.Name.Place.Line
+	}
+	if b.UnknownAfter.IsSet() && b.UnknownAfter.Value <= 0 {
+		f.add(b.UnknownAfter.Place.Errorf("unknown_after must be above 0"))
+	}
+	f.checkLabels(b.Labels)
+	for key, value := range b.Labels {
+		if err := checkTemplate("group", value.Value); err != nil {
+			f.add(key.Place.Warnf("label %q is no valid template, which every rule of the group will run into: %s", key.Value, err.message))
+		}
+	}
+	g := Group{Name: name, File: f.doc.File, Interval: time.Duration(b.Interval), QueryOffset: time.Duration(b.QueryOffset),
+		Limit: max(0, b.Limit), UnknownAfter: b.UnknownAfter.Value, Labels: labels.FromMap(values(b.Labels))}
+	lines := map[string]int{}
+	for _, n := range b.Rules {
+		r, ok := f.rule(n, b.Labels)
+		if !ok {
+			continue
+		}
+		r.Hash = hashRule(&g, &r)
+		if line, ok := lines[sameness(&r)]; ok {
+			f.add(f.doc.At(n).Warnf("alert %q is given twice in this group, with equal expression and labels", r.Alert).
+				WithHint("the first one is on line %d", line))
+		} else {
+			lines[sameness(&r)] = r.Line
+		}
+		g.Rules = append(g.Rules, r)
+	}
+	f.set.Groups = append(f.set.Groups, g)
+}
+
+func values(m map[problem.At[string]]problem.At[string]) map[string]string {
+	out := make(map[string]string, len(m))
+	for k, v := range m {
+		out[k.Value] = v.Value
+	}
+	return out
+}

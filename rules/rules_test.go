@@ -1,0 +1,263 @@
+package rules
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/rulefmt"
+	"github.com/prometheus/prometheus/promql/parser"
+	"pgregory.net/rapid"
+
+	"tocsin/oncall"
+	"tocsin/problem"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+func readOne(source string) (Set, problem.List) {
+	return Read([]string{"r.yml"}, func(string) ([]byte, error) { return []byte(source), nil })
+}
+
+const full = `
+groups:
+- name: session
+  interval: 15s
+  query_offset: 1m
+  limit: 10
+  unknown_after: 10m
+  labels: {team: shop, service: none}
+  rules:
+  - alert: SessionMemoryHigh
+    expr: session_memory_bytes / session_memory_limit_bytes > 0.8
+    for: 2m
+    keep_firing_for: 5m
+    escalation: session-oncall
+    labels: {service: session, where: '{{ $labels.instance }}'}
+    annotations: {summary: 'at {{ $value | humanizePercentage }}'}
+  - alert: Quiet
+    expr: up == 0
+escalations:
+- name: session-oncall
+  tiers: [{slack: '#session-alerts'}]
+`
+
+func TestRead(t *testing.T) {
+	set, problems := readOne(full)
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	g, r := set.Groups[0], set.Groups[0].Rules[0]
+	if g.Name != "session" || g.Interval != 15*time.Second || g.QueryOffset != time.Minute || g.Limit != 10 || g.UnknownAfter != 10*time.Minute || g.File != "r.yml" {
+		t.Errorf("group %+v", g)
+	}
+	if r.For != 2*time.Minute || r.KeepFiringFor != 5*time.Minute || r.Escalation != "session-oncall" || r.Line != 10 ||
+		r.Labels.Get("service") != "session" || r.Labels.Get("team") != "shop" || r.Annotations["summary"] == "" || r.Expr == nil {
+		t.Errorf("rule %+v", r)
+	}
+	if set.Rules() != 2 || len(set.Escalations) != 1 {
+		t.Errorf("set %+v", set)
+	}
+	var refs []string
+	for _, ref := range set.Refs {
+		refs = append(refs, fmt.Sprintf("%s %s %d:%d", ref.Kind, ref.Name, ref.At.Line, ref.At.Column))
+	}
+	want := []string{"slack #session-alerts 21:19", "escalation session-oncall 14:17", "escalation  17:12"}
+	if diff := cmp.Diff(want, refs); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestIdentity: an edit of file, expression, timing or templates keeps a rule's ID and changes its hash.
+func TestIdentity(t *testing.T) {
+	before, _ := readOne(full)
+	for _, c := range []struct {
+		old, new   string
+		id, hashed bool // change
+	}{
+		{"> 0.8", "> 0.9", false, true},
+		{"for: 2m", "for: 3m", false, true},
+		{"keep_firing_for: 5m", "keep_firing_for: 6m", false, true},
+		{"$labels.instance", "$labels.pod", false, true},
+		{"humanizePercentage", "humanize", false, true},
+		{"escalation: session-oncall\n", "escalation: other\n", false, true},
+		{"interval: 15s", "interval: 16s", false, true},
+		{"team: shop", "team: till", true, true},
+		{"service: session", "service: cart", true, true},
+		{"name: session\n", "name: sessions\n", true, true},
+		{"alert: SessionMemoryHigh", "alert: SessionMemoryLow", true, true},
+		{"> 0.8", " >   0.8 # a remark", false, false},
+		{"groups:", "# moved\ngroups:", false, false},
+	} {
+		after, problems := readOne(strings.Replace(full, c.old, c.new, 1))
+		if len(problems.Errors()) > 0 {
+			t.Fatal(problems)
+		}
+		a, b := before.Groups[0].Rules[0], after.Groups[0].Rules[0]
+		if (a.ID != b.ID) != c.id || (a.Hash != b.Hash) != c.hashed {
+			t.Errorf("%q: ID changed %v, hash changed %v", c.new, a.ID != b.ID, a.Hash != b.Hash)
+		}
+	}
+}
+
+func TestOrdinals(t *testing.T) {
+	rule := "  - {alert: A, expr: up > %d, labels: {severity: %s}}\n"
+	src := "groups:\n- name: g\n  rules:\n" + fmt.Sprintf(rule, 1, "a") + fmt.Sprintf(rule, 2, "a") + fmt.Sprintf(rule, 3, "b")
+	set, problems := Read([]string{"1.yml", "2.yml"}, func(string) ([]byte, error) { return []byte(src), nil })
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	ids := map[oncall.RuleID]bool{}
+	for _, g := range set.Groups {
+		for _, r := range g.Rules {
+			ids[r.ID] = true
+		}
+	}
+	if len(ids) != 6 {
+		t.Errorf("%d IDs for 6 rules", len(ids))
+	}
+}
+
+// TestBad compares what is said about broken rule files with what was said when somebody last looked.
+func TestBad(t *testing.T) {
+	files, err := filepath.Glob("testdata/bad/*.yml")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no test files", err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			_, problems := Check(filepath.ToSlash(file))
+			var got bytes.Buffer
+			if err := problems.Print(&got); err != nil {
+				t.Fatal(err)
+			}
+			golden := strings.TrimSuffix(file, ".yml") + ".golden"
+			if *update {
+				if err := os.WriteFile(golden, got.Bytes(), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got.String()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// compare fails where we and Prometheus' own parser disagree on a file without anything of tocsin's.
+func compare(t interface{ Errorf(string, ...any) }, source string) {
+	_, refused := rulefmt.Parse([]byte(source), false, model.UTF8Validation, parser.NewParser(parser.Options{}), slog.New(slog.DiscardHandler))
+	_, problems := readOne(source)
+	errs := problems.Errors()
+	recording := slices.ContainsFunc(errs, func(p problem.Problem) bool { return strings.HasPrefix(p.Message, "recording rules") })
+	if len(refused) > 0 && len(errs) == 0 {
+		t.Errorf("accepted what Prometheus refuses: %v\n%s", refused, source)
+	}
+	if len(refused) == 0 && len(errs) > 0 && !recording {
+		t.Errorf("refused what Prometheus accepts: %v\n%s", errs, source)
+	}
+}
+
+var oracleSources = []string{
+	"", "# nothing\n", "~\n", "groups:\n", "groups: []\n", "groups: {}\n", "[]\n", "x\n", "groups: ~\nx: 1\n",
+	"groups: [~]\n", "groups: [{name: a}]\n", "groups: [{name: ''}]\n", "groups: [{name: a}, {name: a}]\n", "groups: [{name: 1}]\n",
+	"groups: [{name: a, limit: 1.5}]\n", "groups: [{name: a, limit: -1}]\n", "groups: [{name: a, limit: x}]\n", "groups: [{name: a, limit: '1'}]\n",
+	"groups: [{name: a, interval: 0}]\n", "groups: [{name: a, interval: 30}]\n", "groups: [{name: a, interval: ''}]\n", "groups: [{name: a, query_offset: 1d}]\n",
+	"groups: [{name: a, rulez: []}]\n", "groups: [{name: a, name: b}]\n", "groups: [{name: a, labels: {a: b, __name__: c}}]\n",
+	"groups: [{name: a, labels: {'': b}}]\n", "groups: [{name: a, labels: {~: b}}]\n", "groups: [{name: a, labels: {x: ~}}]\n", "groups: [{name: a, labels: [a]}]\n",
+	"groups: []\n---\nx: [\n", "groups: []\n---\nx: 1\n", "groups: [\n",
+	"groups: &g\n- name: a\n  rules: *g\n",
+	"groups:\n- &g {name: a}\n- {<<: *g, name: b}\n", "groups:\n- &g {name: a}\n- <<: *g\n", "groups:\n- {<<: 1, name: b}\n",
+	"groups:\n- &g {name: a, x: 1}\n", "groups:\n- {<<: {x: 1}, name: b}\n", "groups:\n- {<<: [{name: a}, {name: b}]}\n",
+}
+
+var oracleRules = []string{
+	"{alert: A, expr: up}", "{alert: A}", "{expr: up}", "{alert: A, record: b, expr: up}", "{alert: A, expr: ''}", "{alert: A, expr: ~}",
+	"{alert: '', expr: up}", "{alert: ~, expr: up}", "{alert: 1, expr: 1}", "{alert: true, expr: 1e3}", "{alert: A, expr: [up]}", "{alert: [A], expr: up}",
+	"{alert: A, expr: 'up =='}", "{alert: A, expr: 'up[5m]'}", "{alert: A, expr: '\"x\"'}", "{alert: A, expr: 'nosuch(up)'}", "{alert: A, expr: 'rate(up)'}",
+	"{alert: A, expr: 'limitk(1, up)'}", "{alert: A, expr: '{\"a.b\"} == 0'}", "{alert: A, expr: up, for: 1m, keep_firing_for: 1h}",
+	"{alert: A, expr: up, for: 1}", "{alert: A, expr: up, for: -1s}", "{alert: A, expr: up, for: ~}", "{alert: A, expr: up, for: 1h30}",
+	"{alert: A, expr: up, labels: {a: 1, b: true, c: 2006-01-02}}", "{alert: A, expr: up, labels: {'a b': x}}", "{alert: A, expr: up, labels: {__name__: x}}",
+	"{alert: A, expr: up, labels: {a: '{{ $value }}'}}", "{alert: A, expr: up, labels: {a: '{{ $valu }}'}}", "{alert: A, expr: up, labels: {a: '{{'}}",
+	"{alert: A, expr: up, annotations: {a: '{{ nosuch }}'}}", "{alert: A, expr: up, annotations: {a: '{{ $value | humanize1024 }}'}}",
+	"{alert: A, expr: up, annotations: {a: '{{ query \"up\" | first | value }}'}}", "{alert: A, expr: up, annotations: {'': x}}", "{alert: A, expr: up, annotations: {__name__: x}}",
+	"{alert: A, expr: up, annotations: {a: [b]}}", "{alert: A, expr: up, annotations: {a: ~}}", "{alert: A, expr: up, annotation: {a: b}}", "{alert: A, expr: up, alert: B}",
+	"{record: a, expr: up}", "{record: 'a{', expr: up}", "{record: a, expr: up, for: 1m}", "~", "[]", "x", "{alert: A, expr: !!binary dXA=}", "{alert: A, expr: !!binary '%'}",
+	"{alert: '{{', expr: up, labels: {a: '{{ end }}'}}", "{alert: A, expr: \"up\\n==\\n1\"}", "{? [a] : b, alert: A, expr: up}",
+}
+
+// TestOracle: what Prometheus refuses we refuse, what it accepts we accept.
+func TestOracle(t *testing.T) {
+	for _, s := range oracleSources {
+		compare(t, s)
+	}
+	for _, r := range oracleRules {
+		compare(t, "groups:\n- name: g\n  rules:\n  - "+r+"\n")
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		words := []string{"alert: A", "alert: B", "record: r", "expr: up", "expr: up > 1", "expr: (", "for: 1m", "for: 5", "keep_firing_for: 1h",
+			"labels: {a: b}", "labels: {a: '{{ $x }}'}", "annotations: {a: '{{ $labels.x }}'}", "labels: *l", "<<: *m", "x: 1"}
+		lines := rapid.SliceOfNDistinct(rapid.SampledFrom(words), 1, 5, rapid.ID[string]).Draw(t, "rule")
+		compare(t, "groups:\n- name: g\n  labels: &l {c: d}\n- &m\n  name: h\n  rules:\n  - "+strings.Join(lines, "\n    ")+"\n")
+		compare(t, "groups:\n- name: g\n  labels: &l {c: d}\n  rules:\n  - &m {alert: M, expr: up}\n  - "+strings.Join(lines, "\n    ")+"\n")
+	})
+}
+
+func FuzzRead(f *testing.F) {
+	f.Add(full)
+	for _, s := range oracleSources {
+		f.Add(s)
+	}
+	for _, r := range oracleRules {
+		f.Add("groups:\n- name: g\n  rules:\n  - " + r + "\n")
+	}
+	f.Fuzz(func(t *testing.T, source string) {
+		set, problems := readOne(source)
+		if err := problems.Print(&bytes.Buffer{}); err != nil {
+			t.Fatal(err)
+		}
+		for _, g := range set.Groups {
+			for _, r := range g.Rules {
+				if r.ID == "" || r.Hash == "" || r.Alert == "" || r.Expr == nil {
+					t.Errorf("incomplete rule %+v", r)
+				}
+			}
+		}
+		if !strings.Contains(source, "escalation") && !strings.Contains(source, "unknown_after") && !strings.Contains(source, "*") {
+			compare(t, source)
+		}
+	})
+}
+
+func TestMissingFile(t *testing.T) {
+	_, problems := Check("testdata/none.yml")
+	if len(problems) != 1 || problems[0].Error() != "testdata/none.yml: cannot read the rule file: no such file or directory" {
+		t.Error(problems)
+	}
+}
+
+func TestOrderIsStable(t *testing.T) {
+	src := "groups:\n- name: g\n  rules:\n  - alert: A\n    expr: up\n    labels: {'': a, __name__: b}\n    annotations: {a: '{{', b: '{{', c: '{{'}\n"
+	seen := map[string]bool{}
+	for range 20 {
+		_, problems := readOne(src)
+		seen[problems.Err().Error()] = true
+	}
+	if len(seen) != 1 {
+		t.Error(slices.Collect(maps.Keys(seen)))
+	}
+}
