@@ -30,6 +30,7 @@ var arrows = map[string][]string{
 	"rules":                {"oncall", "problem"},
 	"oncall":               {"problem"},
 	"problem":              {},
+	"docs":                 {}, // embedded documents
 }
 
 // corners are imports that only one package may make: a far end's library breaks in one place, and only
