@@ -98,31 +98,32 @@ func StepRule(t RuleTiming, current []Alert, o Observation) Step {
 		s.failed(current)
 		return s.finish()
 	}
-	samples := make(map[Fingerprint]int, len(o.Samples))
-	order := make([]Fingerprint, len(o.Samples))
+	// By hash, as fingerprints are: two label sets with one hash are one alert to the store too.
+	samples := make(map[uint64]int, len(o.Samples))
+	order := make([]uint64, len(o.Samples))
 	for i, smp := range o.Samples {
-		order[i] = FingerprintOf(smp.Labels)
+		order[i] = smp.Labels.Hash()
 		samples[order[i]] = i
 	}
 	for _, a := range current {
-		fp := FingerprintOf(a.Labels)
-		i, present := samples[fp]
+		hash := a.Labels.Hash()
+		i, present := samples[hash]
 		switch {
 		case present:
-			delete(samples, fp)
-			s.present(a, fp, o.Samples[i])
+			delete(samples, hash)
+			s.present(a, o.Samples[i])
 		case o.DueOnly:
 			s.keep(a)
 		case o.Partial != "":
 			s.unknown(a, "the answer was partial: "+o.Partial)
 		default:
-			s.absent(a, fp)
+			s.absent(a)
 		}
 	}
 	if !o.DueOnly {
 		for i, smp := range o.Samples {
 			if j, left := samples[order[i]]; left && j == i {
-				s.appear(order[i], smp)
+				s.appear(smp)
 			}
 		}
 	}
@@ -137,7 +138,7 @@ func RetireRule(current []Alert, at time.Time, reason string) Step {
 		s.timing = RuleTiming{Rule: a.Rule, For: a.Evidence.For}
 		s.obs.Evidence = a.Evidence
 		s.obs.Evidence.At = at
-		s.end(a, FingerprintOf(a.Labels), reason)
+		s.end(a, reason)
 	}
 	return s.finish()
 }
@@ -163,7 +164,7 @@ func ForgetPending(current []Alert, aliveAt, now time.Time) Step {
 		}
 		s.timing = RuleTiming{Rule: a.Rule, For: a.Evidence.For}
 		s.obs.Evidence = a.Evidence
-		s.end(a, FingerprintOf(a.Labels), reason)
+		s.end(a, reason)
 	}
 	return s.finish()
 }
@@ -213,7 +214,7 @@ func (s *stepper) unknown(a Alert, reason string) {
 }
 
 // present steps an alert that the answer contains.
-func (s *stepper) present(a Alert, fp Fingerprint, smp Sample) {
+func (s *stepper) present(a Alert, smp Sample) {
 	breached := s.obs.At.Sub(a.ActiveAt)
 	due := a.State == StatePending && breached >= s.timing.For
 	if s.obs.DueOnly && !due {
@@ -224,9 +225,9 @@ func (s *stepper) present(a Alert, fp Fingerprint, smp Sample) {
 	a.UnknownSince = time.Time{}
 	switch {
 	case due:
-		s.fire(a, fp, smp, StatePending, fmt.Sprintf("breached for %s (for: %s)", human(breached), human(s.timing.For)))
+		s.fire(a, smp, StatePending, fmt.Sprintf("breached for %s (for: %s)", human(breached), human(s.timing.For)))
 	case a.State == StateFiring && breached < s.timing.For:
-		s.demote(a, fp, smp, breached)
+		s.demote(a, smp, breached)
 	case wasUnknown || !a.KeepFiringSince.IsZero():
 		a.KeepFiringSince = time.Time{}
 		i := s.put(a)
@@ -239,14 +240,14 @@ func (s *stepper) present(a Alert, fp Fingerprint, smp Sample) {
 }
 
 // absent steps an alert that a complete answer does not contain.
-func (s *stepper) absent(a Alert, fp Fingerprint) {
+func (s *stepper) absent(a Alert) {
 	if a.State == StatePending {
-		s.end(a, fp, fmt.Sprintf("no longer returned by the query after %s of %s (for)",
+		s.end(a, fmt.Sprintf("no longer returned by the query after %s of %s (for)",
 			human(s.obs.At.Sub(a.ActiveAt)), human(s.timing.For)))
 		return
 	}
 	if s.timing.KeepFiringFor <= 0 {
-		s.end(a, fp, "no longer returned by the query")
+		s.end(a, "no longer returned by the query")
 		return
 	}
 	wasUnknown := !a.UnknownSince.IsZero()
@@ -255,7 +256,7 @@ func (s *stepper) absent(a Alert, fp Fingerprint) {
 		a.KeepFiringSince = s.obs.At
 	}
 	if gone := s.obs.At.Sub(a.KeepFiringSince); gone >= s.timing.KeepFiringFor {
-		s.end(a, fp, fmt.Sprintf("no longer returned by the query for %s (keep_firing_for: %s)",
+		s.end(a, fmt.Sprintf("no longer returned by the query for %s (keep_firing_for: %s)",
 			human(gone), human(s.timing.KeepFiringFor)))
 		return
 	}
@@ -272,19 +273,19 @@ func (s *stepper) absent(a Alert, fp Fingerprint) {
 }
 
 // appear begins an alert that was inactive.
-func (s *stepper) appear(fp Fingerprint, smp Sample) {
+func (s *stepper) appear(smp Sample) {
 	a := Alert{Rule: s.timing.Rule, Labels: smp.Labels, State: StatePending, ActiveAt: s.obs.At}
 	if s.timing.For <= 0 {
-		s.fire(a, fp, smp, StateInactive, "returned by the query (the rule has no for)")
+		s.fire(a, smp, StateInactive, "returned by the query (the rule has no for)")
 		return
 	}
 	a.Value = smp.Value
 	a.Evidence = s.evidence(smp.Metric, FormatValue(smp.Value))
 	s.out.moved = append(s.out.moved, s.put(a))
-	s.transition(a, fp, StateInactive, StatePending, fmt.Sprintf("returned by the query (for: %s)", human(s.timing.For)), a.Evidence)
+	s.transition(a, StateInactive, StatePending, fmt.Sprintf("returned by the query (for: %s)", human(s.timing.For)), a.Evidence)
 }
 
-func (s *stepper) fire(a Alert, fp Fingerprint, smp Sample, from AlertState, reason string) {
+func (s *stepper) fire(a Alert, smp Sample, from AlertState, reason string) {
 	a.State = StateFiring
 	a.FiredAt = s.obs.At
 	a.External = s.obs.External
@@ -292,13 +293,13 @@ func (s *stepper) fire(a Alert, fp Fingerprint, smp Sample, from AlertState, rea
 	a.Evidence = s.evidence(smp.Metric, FormatValue(smp.Value))
 	i := s.put(a)
 	s.out.moved = append(s.out.moved, i)
-	s.transition(a, fp, from, StateFiring, reason, a.Evidence)
+	s.transition(a, from, StateFiring, reason, a.Evidence)
 	s.change(ChangeFiring, a, i, reason, a.Evidence)
 }
 
 // demote takes a firing alert back to pending because its rule's for was raised above the time it has
 // been breached, as Prometheus does. For the incidents it is over until it fires again.
-func (s *stepper) demote(a Alert, fp Fingerprint, smp Sample, breached time.Duration) {
+func (s *stepper) demote(a Alert, smp Sample, breached time.Duration) {
 	last := a
 	reason := fmt.Sprintf("for was raised to %s, breached for %s only", human(s.timing.For), human(breached))
 	a.State = StatePending
@@ -307,19 +308,19 @@ func (s *stepper) demote(a Alert, fp Fingerprint, smp Sample, breached time.Dura
 	a.Value = smp.Value
 	a.Evidence = s.evidence(smp.Metric, FormatValue(smp.Value))
 	s.out.moved = append(s.out.moved, s.put(a))
-	s.transition(a, fp, StateFiring, StatePending, reason, a.Evidence)
+	s.transition(a, StateFiring, StatePending, reason, a.Evidence)
 	s.change(ChangeResolved, last, -1, reason, a.Evidence)
 }
 
 // end makes an alert inactive; one that fired is resolved.
-func (s *stepper) end(a Alert, fp Fingerprint, reason string) {
+func (s *stepper) end(a Alert, reason string) {
 	to := StateInactive
 	if a.State == StateFiring {
 		to = StateResolved
 	}
 	ev := s.evidence(a.Evidence.Metric, "")
-	s.out.Deletes = append(s.out.Deletes, AlertKey{Rule: a.Rule, Fingerprint: fp})
-	s.transition(a, fp, a.State, to, reason, ev)
+	s.out.Deletes = append(s.out.Deletes, AlertKey{Rule: a.Rule, Fingerprint: FingerprintOf(a.Labels)})
+	s.transition(a, a.State, to, reason, ev)
 	if to == StateResolved {
 		a.UnknownSince = time.Time{}
 		s.change(ChangeResolved, a, -1, reason, ev)
@@ -332,9 +333,9 @@ func (s *stepper) evidence(metric labels.Labels, value string) Evidence {
 	return ev
 }
 
-func (s *stepper) transition(a Alert, fp Fingerprint, from, to AlertState, reason string, ev Evidence) {
+func (s *stepper) transition(a Alert, from, to AlertState, reason string, ev Evidence) {
 	s.out.Transitions = append(s.out.Transitions, Transition{
-		Rule: a.Rule, Fingerprint: fp, Labels: a.Labels, At: s.obs.At, From: from, To: to, Reason: reason, Evidence: ev,
+		Rule: a.Rule, Fingerprint: FingerprintOf(a.Labels), Labels: a.Labels, At: s.obs.At, From: from, To: to, Reason: reason, Evidence: ev,
 	})
 }
 

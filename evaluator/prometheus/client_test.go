@@ -1,0 +1,326 @@
+package prometheus
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	promconfig "github.com/prometheus/common/config"
+	"go.uber.org/goleak"
+
+	"tocsin/evaluator"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var at = time.Date(2024, 9, 23, 13, 0, 0, 123e6, time.UTC)
+
+// handler answers requests without a network.
+type handler func(http.ResponseWriter, *http.Request)
+
+func (h handler) RoundTrip(r *http.Request) (*http.Response, error) {
+	rec := httptest.NewRecorder()
+	h(rec, r)
+	return rec.Result(), nil
+}
+
+func ask(t *testing.T, h handler) (evaluator.Answer, error) {
+	t.Helper()
+	u, err := url.Parse("http://user:hunter2@prom.example:9090/base")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := New(Config{URL: u, Headers: map[string]string{"X-Scope-OrgID": "shop"}}, WithTransport(h))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	return c.Query(t.Context(), "up > 0", at)
+}
+
+func answers(status int, contentType, body string) handler {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", contentType)
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body)
+	}
+}
+
+const success = `{"status":"success","data":{"resultType":"vector","result":[` +
+	`{"metric":{"__name__":"up","job":"a"},"value":[1727096400.123,"0.5"]},` +
+	`{"metric":{"job":"b"},"value":[1727096400.123,"NaN"]},` +
+	`{"metric":{},"value":[1727096400.123,"+Inf"]}]}}`
+
+func TestQuery(t *testing.T) {
+	ans, err := ask(t, func(w http.ResponseWriter, r *http.Request) {
+		if err := r.ParseForm(); err != nil {
+			t.Error(err)
+		}
+		for _, c := range []struct{ what, got, want string }{
+			{"method", r.Method, "POST"},
+			{"path", r.URL.Path, "/base/api/v1/query"},
+			{"query", r.PostForm.Get("query"), "up > 0"},
+			{"time", r.PostForm.Get("time"), "1727096400.123"},
+			{"encoding", r.Header.Get("Accept-Encoding"), "identity"},
+			{"header", r.Header.Get("X-Scope-OrgID"), "shop"},
+		} {
+			if c.got != c.want {
+				t.Errorf("%s: got %q, want %q", c.what, c.got, c.want)
+			}
+		}
+		if d, err := time.ParseDuration(r.PostForm.Get("timeout")); err != nil || d <= 0 || d > DefaultTimeout {
+			t.Errorf("timeout %q", r.PostForm.Get("timeout"))
+		}
+		answers(200, "application/json", success)(w, r)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(ans.Samples) != 3 || ans.Partial != "" {
+		t.Fatalf("%+v", ans)
+	}
+	if s := ans.Samples[0]; s.Metric.String() != `{__name__="up", job="a"}` || s.Value != 0.5 {
+		t.Errorf("%+v", s)
+	}
+	if !math.IsNaN(ans.Samples[1].Value) || !math.IsInf(ans.Samples[2].Value, 1) {
+		t.Errorf("%+v", ans.Samples[1:])
+	}
+}
+
+func TestAnswers(t *testing.T) {
+	const js = "application/json"
+	for _, tc := range []struct {
+		name, kind, body string
+		status           int
+		samples          int
+		partial          string
+		error            string // in the message; "" for none
+		fault            evaluator.ErrorKind
+	}{
+		{"empty", js, `{"status":"success","data":{"resultType":"vector","result":[]}}`, 200, 0, "", "", ""},
+		{"null vector", js, `{"status":"success","data":{"resultType":"vector","result":null}}`, 200, 0, "", "", ""},
+		{"scalar", js, `{"status":"success","data":{"resultType":"scalar","result":[1,"7"]}}`, 200, 1, "", "", ""},
+		{"unknown fields", js, `{"x":[{}],"status":"success","infos":["i"],"data":{"resultType":"vector","stats":{},"result":[]},"trace":{}}`, 200, 0, "", "", ""},
+		{"warnings", js, `{"status":"success","warnings":["store down"],"data":{"resultType":"vector","result":[]}}`, 200, 0, "store down", "", ""},
+		{"isPartial", js, `{"status":"success","isPartial":true,"data":{"resultType":"vector","result":[]}}`, 200, 0, "isPartial", "", ""},
+		{"no content type", "", success, 200, 3, "", "", ""},
+
+		{"matrix", js, `{"status":"success","data":{"resultType":"matrix","result":[]}}`, 200, 0, "", "is a matrix", evaluator.RuleError},
+		{"string", js, `{"status":"success","data":{"resultType":"string","result":[1,"x"]}}`, 200, 0, "", "is a string", evaluator.RuleError},
+		{"histogram", js, `{"status":"success","data":{"resultType":"vector","result":[{"metric":{"__name__":"lat"},"histogram":[1,{"count":"3"}]}]}}`, 200, 0, "", `{__name__="lat"} is a native histogram`, evaluator.RuleError},
+		{"bad_data", js, `{"status":"error","errorType":"bad_data","error":"1:2: parse error"}`, 400, 0, "", "bad_data: 1:2: parse error", evaluator.RuleError},
+		{"execution", js, `{"status":"error","errorType":"execution","error":"many-to-many"}`, 422, 0, "", "many-to-many", evaluator.RuleError},
+		{"error with data null", js, `{"status":"error","data":null,"errorType":"execution","error":"x"}`, 422, 0, "", "execution: x", evaluator.RuleError},
+		{"untyped 422", js, `{"status":"error","error":"cannot parse"}`, 422, 0, "", "cannot parse", evaluator.RuleError},
+
+		{"timeout", js, `{"status":"error","errorType":"timeout","error":"query timed out"}`, 503, 0, "", "503: timeout: query timed out", evaluator.BackendError},
+		{"internal", js, `{"status":"error","errorType":"internal","error":"disk"}`, 500, 0, "", "internal: disk", evaluator.BackendError},
+		{"error with 200", js, `{"status":"error","errorType":"unavailable","error":"starting"}`, 200, 0, "", "unavailable: starting", evaluator.BackendError},
+		{"500 without body", js, ``, 500, 0, "", "answered 500 Internal Server Error", evaluator.BackendError},
+		{"success with 502", js, success, 502, 0, "", "answered 502", evaluator.BackendError},
+		{"404 page", "text/plain; charset=utf-8", "404 page not found\n", 404, 0, "", "answered 404 with text/plain instead of JSON: 404 page not found", evaluator.BackendError},
+		{"html", "text/html", "<html>\n<body>Log in</body></html>", 200, 0, "", "text/html instead of JSON: <html> <body>Log in", evaluator.BackendError},
+		{"html as json", js, "<html>", 200, 0, "", "not Prometheus' JSON", evaluator.BackendError},
+		{"truncated", js, success[:len(success)-40], 200, 0, "", "it is cut off", evaluator.BackendError},
+		{"nothing", js, "", 200, 0, "", "it is cut off", evaluator.BackendError},
+		{"null", js, "null", 200, 0, "", "it is null", evaluator.BackendError},
+		{"list", js, "[]", 200, 0, "", `expected "{"`, evaluator.BackendError},
+		{"trailing", js, success + "{}", 200, 0, "", "something follows", evaluator.BackendError},
+		{"no status", js, `{"data":{"resultType":"vector","result":[]}}`, 200, 0, "", `status is ""`, evaluator.BackendError},
+		{"no data", js, `{"status":"success"}`, 200, 0, "", "no data.result", evaluator.BackendError},
+		{"data null", js, `{"status":"success","data":null}`, 200, 0, "", "no data.result", evaluator.BackendError},
+		{"type after result", js, `{"status":"success","data":{"result":[],"resultType":"vector"}}`, 200, 0, "", "resultType", evaluator.BackendError},
+		{"number value", js, `{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,2]}]}}`, 200, 0, "", "not a string", evaluator.BackendError},
+		{"word value", js, `{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,"many"]}]}}`, 200, 0, "", "not a number: many", evaluator.BackendError},
+		{"no value", js, `{"status":"success","data":{"resultType":"vector","result":[{"metric":{"a":"b"}}]}}`, 200, 0, "", `{a="b"} has no value`, evaluator.BackendError},
+		{"metric of numbers", js, `{"status":"success","data":{"resultType":"vector","result":[{"metric":{"a":1},"value":[1,"1"]}]}}`, 200, 0, "", "a sample's metric", evaluator.BackendError},
+		{"too many", js, many(MaxSeries + 1), 200, 0, "", "more than 50000 series", evaluator.RuleError},
+		{"at the limit", js, many(MaxSeries), 200, MaxSeries, "", "", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			ans, err := ask(t, answers(tc.status, tc.kind, tc.body))
+			if tc.error == "" {
+				if err != nil || len(ans.Samples) != tc.samples || !strings.Contains(ans.Partial, tc.partial) || (tc.partial == "") != (ans.Partial == "") {
+					t.Fatalf("%d samples, partial %q, %v", len(ans.Samples), ans.Partial, err)
+				}
+				return
+			}
+			checkError(t, err, tc.error, tc.fault)
+		})
+	}
+}
+
+func checkError(t *testing.T, err error, want string, fault evaluator.ErrorKind) {
+	t.Helper()
+	q, ok := errors.AsType[*evaluator.QueryError](err)
+	if !ok {
+		t.Fatalf("not a QueryError: %v", err)
+	}
+	if q.Kind != fault || !strings.Contains(q.Message, want) {
+		t.Errorf("got %s error %q, want %s error with %q", q.Kind, q.Message, fault, want)
+	}
+	if strings.Contains(q.Message, "hunter2") || strings.Contains(q.Message, "user") || len(q.Message) > 600 || strings.Contains(q.Message, "\n") {
+		t.Errorf("not fit to be shown: %q", q.Message)
+	}
+}
+
+func many(n int) string {
+	var b strings.Builder
+	b.WriteString(`{"status":"success","data":{"resultType":"vector","result":[`)
+	for i := range n {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, `{"metric":{"__name__":"session_memory_bytes","instance":"10.0.0.1:%d","job":"session"},"value":[1727096400.123,"%d.5"]}`, i, i)
+	}
+	b.WriteString(`]}}`)
+	return b.String()
+}
+
+func TestRedirectIsNotFollowed(t *testing.T) {
+	_, err := ask(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Location", "https://user:hunter2@prom.example/base/api/v1/query?token=hunter2")
+		w.WriteHeader(http.StatusMovedPermanently)
+	})
+	checkError(t, err, "redirects (301) to https://prom.example/base: set prometheus.url", evaluator.BackendError)
+}
+
+func TestCompressedAnswerIsRefused(t *testing.T) {
+	_, err := ask(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Encoding", "gzip")
+		_, _ = w.Write([]byte{0x1f, 0x8b})
+	})
+	checkError(t, err, "Content-Encoding gzip", evaluator.BackendError)
+}
+
+func TestUnreachable(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	u, err := url.Parse("http://user:hunter2@" + addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := New(Config{URL: u, HTTP: promconfig.DefaultHTTPClientConfig})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, err = c.Query(t.Context(), "up", at)
+	checkError(t, err, addr+" cannot be reached: connect: connection refused", evaluator.BackendError)
+}
+
+// stalled never answers, or stops in the middle of its answer.
+type stalled struct{ body bool }
+
+func (s stalled) RoundTrip(r *http.Request) (*http.Response, error) {
+	if !s.body {
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	}
+	return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}},
+		Body: io.NopCloser(io.MultiReader(strings.NewReader(success[:100]), untilDone{r.Context()}))}, nil
+}
+
+type untilDone struct{ ctx context.Context }
+
+func (u untilDone) Read([]byte) (int, error) { <-u.ctx.Done(); return 0, u.ctx.Err() }
+
+func TestSlow(t *testing.T) {
+	for _, rt := range []stalled{{false}, {true}} {
+		t.Run(fmt.Sprintf("in the body %t", rt.body), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, err := New(Config{URL: &url.URL{Scheme: "http", Host: "prom.example"}, Timeout: 7 * time.Second}, WithTransport(rt))
+				if err != nil {
+					t.Fatal(err)
+				}
+				start := time.Now()
+				_, err = c.Query(t.Context(), "up", at)
+				checkError(t, err, "http://prom.example did not answer in time", evaluator.BackendError)
+				if took := time.Since(start); took != 7*time.Second {
+					t.Errorf("took %s", took)
+				}
+			})
+		})
+	}
+}
+
+// endless is a body that never ends and never becomes JSON that could be refused early.
+type endless struct{ n int }
+
+func (e *endless) Read(p []byte) (int, error) {
+	if e.n == 0 {
+		e.n = copy(p, `{"status":"`)
+		return e.n, nil
+	}
+	for i := range p {
+		p[i] = 'x'
+	}
+	e.n += len(p)
+	return len(p), nil
+}
+
+func TestEndlessAnswerIsBounded(t *testing.T) {
+	body := &endless{}
+	c := &Client{shown: "http://prom.example"}
+	_, err := c.read(&http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(body)})
+	checkError(t, err, "larger than 64 MiB", evaluator.RuleError)
+	if body.n > MaxBytes+1<<20 {
+		t.Errorf("read %d bytes", body.n)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, s := range []string{success, `{"status":"error","data":null}`, `{"data":{"resultType":"scalar","result":[1,"7"]}}`, `{"status":"success","warnings":["w"],"data":{"resultType":"vector","result":[{}]}}`, `[`, `{"a":{"b":[1]}}x`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		ans, err := decode(bytes.NewReader(b))
+		if err != nil && len(ans.Samples) > 0 {
+			t.Errorf("an error and samples: %v", err)
+		}
+		// However the bytes arrive, the answer is the same.
+		slow, err2 := decode(oneByte{bytes.NewReader(b)})
+		if (err == nil) != (err2 == nil) || len(ans.Samples) != len(slow.Samples) {
+			t.Errorf("%v and %d samples, byte by byte %v and %d", err, len(ans.Samples), err2, len(slow.Samples))
+		}
+	})
+}
+
+type oneByte struct{ r io.Reader }
+
+func (o oneByte) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	return o.r.Read(p[:1])
+}
+
+func BenchmarkDecode(b *testing.B) {
+	const n = 1000
+	body := []byte(many(n))
+	b.ReportAllocs()
+	b.SetBytes(int64(len(body)))
+	for b.Loop() {
+		if ans, err := decode(bytes.NewReader(body)); err != nil || len(ans.Samples) != n {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/sample")
+}
