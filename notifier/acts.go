@@ -22,22 +22,18 @@ type ActOptions struct {
 	// explanation finds the alerts as they were evaluated. nil: none.
 	ExternalLabels func() labels.Labels
 	Logger         *slog.Logger // nil: silent
-	// Committed is called after each act that changed something: it wakes both loops. It must not block;
-	// nil is fine.
-	Committed func()
 }
 
 // Acts is how people reach incidents: what they ask for, and what they ask about. It may be used from any
 // goroutine. Its errors are oncall's, with a code.
 type Acts struct {
-	o         ActOptions
-	log       *slog.Logger
-	committed func()
+	o   ActOptions
+	log *slog.Logger
 }
 
 // NewActs makes an Acts.
 func NewActs(o ActOptions) *Acts {
-	return &Acts{o: o, log: logger(o.Logger), committed: callback(o.Committed)}
+	return &Acts{o: o, log: logger(o.Logger)}
 }
 
 // AlreadyDone is the reply to a request that was committed before.
@@ -67,7 +63,6 @@ func (a *Acts) Act(ctx context.Context, number int64, c oncall.Command, request 
 	}
 	if d.Changed {
 		a.log.InfoContext(ctx, "acted", "incident", number, "act", c.Kind, "actor", c.Actor, "via", c.Via)
-		a.committed()
 	}
 	return d, nil
 }

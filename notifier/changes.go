@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/common/model"
+
 	"tocsin/oncall"
 )
 
@@ -14,7 +16,8 @@ import (
 //
 // Changes are applied in batches. If a batch fails, its changes are applied one by one, so that the one at
 // fault shows; that one goes back to the end of the queue and is tried again a turn later, so that nothing
-// waits behind it and it is never lost.
+// waits behind it and it is never lost. If it was to open an incident, the incident is opened without the
+// core's help: somebody must know.
 
 // consume applies one batch. more says that there are changes left.
 func (l *Incidents) consume(ctx context.Context, lease oncall.Lease) (more bool, err error) {
@@ -52,7 +55,6 @@ func (l *Incidents) apply(ctx context.Context, lease oncall.Lease, limit int,
 	n, err := l.store.ApplyAlertChanges(ctx, oncall.Write{Now: now, Lease: &lease, Urgent: true}, limit, l.place, decide(now))
 	if err == nil && n > 0 {
 		l.metrics.consumed.Add(float64(n))
-		l.committed()
 	}
 	return n, err
 }
@@ -94,22 +96,27 @@ func (l *Incidents) decideChanges(now time.Time) func(oncall.Incident, []oncall.
 // and not the change.
 func (l *Incidents) setAside(ctx context.Context, lease oncall.Lease, cause error) (again bool, err error) {
 	var head []string
-	met := false
-	_, err = l.apply(ctx, lease, 1, func(time.Time) func(oncall.Incident, []oncall.AlertChange) (oncall.Decision, error) {
+	setOff := slices.Clone(l.setOff) // the closure may outlive this call
+	_, err = l.apply(ctx, lease, 1, func(now time.Time) func(oncall.Incident, []oncall.AlertChange) (oncall.Decision, error) {
 		return func(in oncall.Incident, changes []oncall.AlertChange) (oncall.Decision, error) {
-			head, met = head[:0], false
+			head = head[:0]
 			for _, c := range changes {
 				id := fmt.Sprintf("%s %s %d", c.Source, c.Labels, c.At.UnixMicro())
-				met = met || slices.Contains(l.setOff, id)
+				if slices.Contains(setOff, id) {
+					return oncall.Decision{}, errMetBefore
+				}
 				head = append(head, id)
 			}
-			if met {
-				return oncall.Decision{}, errMetBefore
+			if in.State == "" {
+				return l.openBare(now, in, changes), nil
 			}
-			return oncall.Decision{Changed: in.State != "", Incident: in, Requeue: changes}, nil
+			return oncall.Decision{Changed: true, Incident: in, Requeue: changes}, nil
 		}
 	})
-	if met {
+	if ctx.Err() != nil {
+		return false, err // the closure may still be running
+	}
+	if errors.Is(err, errMetBefore) {
 		return false, nil
 	}
 	if err != nil {
@@ -123,6 +130,33 @@ func (l *Incidents) setAside(ctx context.Context, lease oncall.Lease, cause erro
 	}
 	l.setOff = append(l.setOff, head...)
 	return true, nil
+}
+
+// openBare opens an incident that the core could not open, with the least that its timers need. It is due
+// at once, so that its first tier is told by the next tick.
+func (l *Incidents) openBare(now time.Time, in oncall.Incident, changes []oncall.AlertChange) oncall.Decision {
+	in.State, in.TriggeredAt, in.RoundAt, in.Anchor, in.NextAt = oncall.IncidentTriggered, now, now, now, now
+	in.Policy = l.policy.Load().Escalations[in.Escalation]
+	in.Revision, in.Next = 1, "tier 0 is told"
+	d := oncall.Decision{Changed: true}
+	for _, c := range changes {
+		name, severity := c.Labels.Get(model.AlertNameLabel), c.Labels.Get("severity")
+		if in.Title == "" {
+			in.Title, in.Severity = firstOf(name, "An alert")+" fires", severity
+		}
+		d.Alerts = append(d.Alerts, oncall.IncidentAlert{
+			Fingerprint: oncall.FingerprintOf(c.Labels), Labels: c.Labels, Annotations: c.Annotations, State: oncall.StateFiring,
+			Sources: []string{c.Source}, Value: c.Value, StartsAt: c.StartsAt, GeneratorURL: c.GeneratorURL,
+			Reason: c.Reason, Evidence: c.Evidence,
+		})
+		in.Seen = append(in.Seen, name)
+	}
+	d.Timeline = []oncall.TimelineEntry{{
+		At: now, Kind: oncall.EntryTriggered,
+		Text: in.Title + "; tocsin failed to work out more than that (a defect: see its log), and tells you all the same",
+	}}
+	d.Incident = in
+	return d
 }
 
 // errMetBefore leaves the head of the queue where it is.

@@ -3,6 +3,7 @@ package notifier
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,7 @@ const (
 	hardTimeout = 30 * time.Second // a bound on any attempt, whatever its sender allows
 	grace       = 5 * time.Second  // at the end, for attempts under way
 	commitGrace = 2 * time.Second  // after that, for committing what they came to
+	leaveWithin = 10 * time.Second // after a claim of unknown outcome, once the store works again
 )
 
 // DeliveryOptions are what the delivery loop needs.
@@ -25,21 +27,17 @@ type DeliveryOptions struct {
 	Store      DeliveryStore
 	Logger     *slog.Logger          // nil: silent
 	Registerer prometheus.Registerer // nil: the metrics are not shown
-	// Committed is called after each result that changed its incident: it wakes the incident loop. It must
-	// not block; nil is fine.
-	Committed func()
 }
 
 // Deliveries sends what is due. Each claimed delivery has a goroutine of its own from the claim to the
 // commit of its result, so that a slow far end, or a slow commit, delays nobody else; how many an endpoint
 // may have is decided before the claim (lanes.go).
 type Deliveries struct {
-	store     DeliveryStore
-	log       *slog.Logger
-	metrics   *deliveryMetrics
-	committed func()
-	setup     atomic.Pointer[setup] // nil until Apply
-	wake      chan struct{}
+	store   DeliveryStore
+	log     *slog.Logger
+	metrics *deliveryMetrics
+	setup   atomic.Pointer[setup] // nil until Apply
+	wake    chan struct{}
 }
 
 // setup is one load of the configuration. It never changes.
@@ -48,18 +46,10 @@ type setup struct {
 	senders map[string]Sender // by Endpoint.Kind()
 }
 
-// claimRecoverer is implemented by stores on which the outcome of a claim can be unknown: a commit whose
-// answer was lost may have marked deliveries as sending that nobody sends.
-type claimRecoverer interface {
-	// RecoverClaims puts every delivery back into the queue, due at w.Now, that w.Lease's epoch is
-	// sending and whose key is not among holding.
-	RecoverClaims(ctx context.Context, w oncall.Write, holding []string) error
-}
-
 // NewDeliveries makes the loop. It does nothing before Apply and Run.
 func NewDeliveries(o DeliveryOptions) *Deliveries {
 	return &Deliveries{
-		store: o.Store, log: logger(o.Logger), metrics: newDeliveryMetrics(o.Registerer), committed: callback(o.Committed),
+		store: o.Store, log: logger(o.Logger), metrics: newDeliveryMetrics(o.Registerer),
 		wake: make(chan struct{}, 1),
 	}
 }
@@ -72,19 +62,24 @@ func (l *Deliveries) Apply(p oncall.Policy, senders map[string]Sender) {
 	l.Wake()
 }
 
-// Wake makes the loop look at the store now. It never blocks.
+// Wake makes the loop look at the store now: after commits that wrote deliveries. It never blocks.
 func (l *Deliveries) Wake() { poke(l.wake) }
 
-// Run claims and sends until ctx ends (nil) or the lease is lost (oncall.ErrLeaseLost). Any other failure
-// of the store is logged, counted and tried again within a second. When ctx ends, nothing more is claimed,
+// Run claims and sends until ctx ends (nil) or the lease is lost (an error that is oncall.ErrLeaseLost).
+// Any other failure of the store is logged, counted and tried again within a second; but after a claim
+// that may have been committed without our knowledge, the lease is given up too, because only a new epoch
+// claims those deliveries again. When ctx ends, nothing more is claimed,
 // and what is under way gets some seconds to end and to be committed; what does not is sent again under
-// the same key by whoever comes next. Run may be called again afterwards, not twice at once.
+// the same key by whoever comes next. Run may be called again afterwards, with a new lease.
 func (l *Deliveries) Run(ctx context.Context, lease oncall.Lease) error {
 	r := newDeliveryRun(l, lease, context.WithoutCancel(ctx))
 	err := r.loop(ctx)
 	r.stop(err)
 	return err
 }
+
+// errAcquireAnew gives up a lease that is still ours.
+var errAcquireAnew = fmt.Errorf("%w, by intent: a claim may have been committed without our knowledge", oncall.ErrLeaseLost)
 
 // deliveryRun is one Run. Its fields belong to the goroutine in loop and stop, but for the channel.
 type deliveryRun struct {
@@ -101,6 +96,7 @@ type deliveryRun struct {
 	flying  map[string]bool // keys between claim and result
 	results chan result     // as large as maxInFlight: it never blocks
 	unsure  bool            // a claim failed: the store may have marked what nobody sends
+	leaveBy time.Time       // the store works again after that: leave when nothing is under way, at the latest then
 }
 
 // result is what the goroutine of one delivery reports when it is through.
@@ -116,7 +112,6 @@ func newDeliveryRun(l *Deliveries, lease oncall.Lease, base context.Context) *de
 	r := &deliveryRun{
 		Deliveries: l, lease: lease, lanes: newLanes(), flying: map[string]bool{},
 		results: make(chan result, maxInFlight),
-		unsure:  true, // an earlier run under the same lease may have left something
 	}
 	r.committing, r.stopCommit = context.WithCancel(base)
 	r.sending, r.stopSend = context.WithCancel(r.committing)
@@ -128,6 +123,9 @@ func (r *deliveryRun) loop(ctx context.Context) error {
 	for ctx.Err() == nil {
 		if err := r.collect(); err != nil {
 			return err
+		}
+		if !r.leaveBy.IsZero() && (len(r.flying) == 0 || !time.Now().Before(r.leaveBy)) {
+			return errAcquireAnew
 		}
 		if !b.ready() {
 			if err := r.wait(ctx, b.until, false); err != nil {
@@ -142,12 +140,16 @@ func (r *deliveryRun) loop(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
+			r.unsure = true
 			r.metrics.errors.WithLabelValues("claim").Inc()
 			r.log.ErrorContext(ctx, "deliveries could not be claimed; this is tried again", "err", err)
 			b.next()
 			continue
 		}
 		b.reset()
+		if r.unsure && r.leaveBy.IsZero() {
+			r.leaveBy = time.Now().Add(leaveWithin)
+		}
 		if err := r.wait(ctx, next, true); err != nil {
 			return err
 		}
@@ -167,16 +169,11 @@ func (r *deliveryRun) claim(ctx context.Context) (next time.Time, err error) {
 		r.using = s
 		r.lanes.enable()
 	}
-	if err := r.recover(ctx, now); err != nil {
-		return next, err
-	}
-	r.unsure = true
 	claims, next, err := r.store.ClaimDeliveries(ctx, oncall.Write{Now: now, Lease: &r.lease, Urgent: true}, limit,
 		func(e oncall.Endpoint) int { return r.lanes.free(e, now) })
 	if err != nil {
 		return next, err
 	}
-	r.unsure = false
 	for _, c := range claims {
 		r.start(s, c, now)
 	}
@@ -187,20 +184,6 @@ func (r *deliveryRun) claim(ctx context.Context) (next time.Time, err error) {
 		next = time.Time{} // due, but its endpoint is not free: a result or a lane says when it is
 	}
 	return earlier(next, r.lanes.next(now)), nil
-}
-
-// recover makes sure, after a claim whose outcome is unknown, that nothing is marked as sending but what
-// is being sent.
-func (r *deliveryRun) recover(ctx context.Context, now time.Time) error {
-	store, ok := r.store.(claimRecoverer)
-	if !r.unsure || !ok {
-		return nil
-	}
-	holding := make([]string, 0, len(r.flying))
-	for key := range r.flying {
-		holding = append(holding, key)
-	}
-	return store.RecoverClaims(ctx, oncall.Write{Now: now, Lease: &r.lease, Urgent: true}, holding)
 }
 
 func (r *deliveryRun) start(s *setup, c oncall.Claim, now time.Time) {
@@ -268,7 +251,7 @@ func (r *deliveryRun) wait(ctx context.Context, until time.Time, wakes bool) err
 func (r *deliveryRun) stop(err error) {
 	defer r.stopCommit()
 	defer r.stopSend()
-	if err != nil {
+	if err != nil && !errors.Is(err, errAcquireAnew) {
 		r.stopCommit() // ends the attempts too
 	} else {
 		defer time.AfterFunc(grace, r.stopSend).Stop()

@@ -114,7 +114,6 @@ func (f *flight) commit(ctx context.Context, a oncall.Attempt, state oncall.Deli
 	var b backoff
 	for {
 		now := time.Now()
-		changed := false
 		err := f.store.FinishDelivery(ctx, oncall.Write{Now: now, Lease: &f.lease, Urgent: true}, d.Key, a, state, nextAt,
 			func(in oncall.Incident) (oncall.Decision, error) {
 				s := f.Deliveries.setup.Load() // the policy in force, not that of the claim
@@ -125,13 +124,9 @@ func (f *flight) commit(ctx context.Context, a oncall.Attempt, state oncall.Deli
 						"incident", d.Incident, "delivery", d.Key, "err", p, "stack", p.stack)
 					dec, err = oncall.Decision{}, nil
 				}
-				changed = dec.Changed
 				return dec, err
 			})
 		if err == nil {
-			if changed {
-				f.committed()
-			}
 			return nil
 		}
 		if errors.Is(err, oncall.ErrLeaseLost) || ctx.Err() != nil {

@@ -26,21 +26,17 @@ type IncidentOptions struct {
 	Store      IncidentStore
 	Logger     *slog.Logger          // nil: silent
 	Registerer prometheus.Registerer // nil: the metrics are not shown
-	// Committed is called after each commit that may have left something to send: it wakes the delivery
-	// loop. It must not block; nil is fine.
-	Committed func()
 }
 
 // Incidents runs incidents through the core: it consumes alert changes and ticks what is due. It holds
 // nothing that is not in the store but the policy and a short memory of what went wrong.
 type Incidents struct {
-	store     IncidentStore
-	log       *slog.Logger
-	metrics   *incidentMetrics
-	committed func()
-	policy    atomic.Pointer[oncall.Policy] // nil until Apply
-	recheck   atomic.Bool                   // every open incident is to be ticked under a new policy
-	wake      chan struct{}
+	store   IncidentStore
+	log     *slog.Logger
+	metrics *incidentMetrics
+	policy  atomic.Pointer[oncall.Policy] // nil until Apply
+	recheck atomic.Bool                   // every open incident is to be ticked under a new policy
+	wake    chan struct{}
 
 	// What follows belongs to the goroutine in Run.
 	cursor int64    // recheck goes on below this number; 0: at the newest
@@ -59,7 +55,7 @@ type hold struct {
 // NewIncidents makes the loop. It does nothing before Apply and Run.
 func NewIncidents(o IncidentOptions) *Incidents {
 	return &Incidents{
-		store: o.Store, log: logger(o.Logger), metrics: newIncidentMetrics(o.Registerer), committed: callback(o.Committed),
+		store: o.Store, log: logger(o.Logger), metrics: newIncidentMetrics(o.Registerer),
 		wake: make(chan struct{}, 1), held: map[int64]hold{},
 	}
 }
@@ -72,7 +68,8 @@ func (l *Incidents) Apply(p oncall.Policy) {
 	l.Wake()
 }
 
-// Wake makes the loop look at the store now. It never blocks.
+// Wake makes the loop look at the store now: after commits that wrote alert changes or incidents. It never
+// blocks.
 func (l *Incidents) Wake() { poke(l.wake) }
 
 // Run works until ctx ends (nil) or the lease is lost (oncall.ErrLeaseLost). Any other failure of the
@@ -194,7 +191,6 @@ func (l *Incidents) tick(ctx context.Context, lease oncall.Lease, number int64) 
 		l.release(number)
 		if d.Changed {
 			l.metrics.decisions.WithLabelValues("tick").Inc()
-			l.committed()
 			if !due.IsZero() {
 				l.metrics.lag.WithLabelValues("timer").Observe(now.Sub(due).Seconds())
 			}

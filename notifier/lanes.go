@@ -1,6 +1,7 @@
 package notifier
 
 import (
+	"sync"
 	"time"
 
 	"tocsin/oncall"
@@ -19,9 +20,11 @@ var limits = map[string]limit{
 	"page":  {inFlight: 4},
 }
 
-// lanes know what each endpoint can take now. They are not safe for concurrent use.
+// lanes know what each endpoint can take now. A claim asks them on the store's goroutine, perhaps even
+// after its caller has left.
 type lanes struct {
-	of map[oncall.Endpoint]*lane
+	mu sync.Mutex
+	of map[oncall.Endpoint]*lane // guarded by mu, with what it points to
 }
 
 // lane is what is remembered of one endpoint while there is something to remember.
@@ -50,6 +53,8 @@ func (l *lanes) get(e oncall.Endpoint) *lane {
 
 // free returns how many more deliveries the endpoint can take. It changes nothing.
 func (l *lanes) free(e oncall.Endpoint, now time.Time) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	n := l.of[e]
 	if n == nil {
 		return max(1, limits[e.Kind()].inFlight)
@@ -80,6 +85,8 @@ func (n *lane) opens() time.Time {
 
 // start counts a delivery in. off says why it must not be sent, "" to send it.
 func (l *lanes) start(e oncall.Endpoint) (off string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	n := l.get(e)
 	n.flying++
 	return n.off
@@ -87,6 +94,8 @@ func (l *lanes) start(e oncall.Endpoint) (off string) {
 
 // done takes in how an attempt ended.
 func (l *lanes) done(r result) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	n := l.get(r.endpoint)
 	n.flying--
 	if !r.sent {
@@ -114,6 +123,8 @@ func (l *lanes) done(r result) {
 // next returns the earliest instant after now at which a lane opens, zero if none waits for time, and
 // forgets the lanes that have nothing to remember.
 func (l *lanes) next(now time.Time) time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	var at time.Time
 	for e, n := range l.of {
 		opens := n.opens()
@@ -128,6 +139,8 @@ func (l *lanes) next(now time.Time) time.Time {
 
 // enable switches everything on again, after a reload. What a far end asked for by Retry-After still holds.
 func (l *lanes) enable() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for _, n := range l.of {
 		n.off, n.failing = "", false
 	}

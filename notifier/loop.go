@@ -85,10 +85,3 @@ func logger(l *slog.Logger) *slog.Logger {
 	}
 	return l
 }
-
-func callback(f func()) func() {
-	if f == nil {
-		return func() {}
-	}
-	return f
-}
