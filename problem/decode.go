@@ -318,6 +318,10 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value) {
 			d.errorf(key, "expected a key, found %s", d.found(key))
 			continue
 		}
+		if isNull(key) {
+			d.emptyPart(key, "key")
+			continue
+		}
 		if field, ok := fields[key.Value]; ok {
 			d.value(pair[1], field)
 			continue

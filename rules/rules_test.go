@@ -173,7 +173,7 @@ func compare(t interface{ Errorf(string, ...any) }, source string) {
 }
 
 var oracleSources = []string{
-	"", "# nothing\n", "~\n", "groups:\n", "groups: []\n", "groups: {}\n", "[]\n", "x\n", "groups: ~\nx: 1\n",
+	"", "# nothing\n", "~\n", "groups:\n", "groups: []\n", "groups: {}\n", "&a : b\n", "groups: [{~: 1, name: a}]\n", "[]\n", "x\n", "groups: ~\nx: 1\n",
 	"groups: [~]\n", "groups: [{name: a}]\n", "groups: [{name: ''}]\n", "groups: [{name: a}, {name: a}]\n", "groups: [{name: 1}]\n",
 	"groups: [{name: a, limit: 1.5}]\n", "groups: [{name: a, limit: -1}]\n", "groups: [{name: a, limit: x}]\n", "groups: [{name: a, limit: '1'}]\n",
 	"groups: [{name: a, interval: 0}]\n", "groups: [{name: a, interval: 30}]\n", "groups: [{name: a, interval: ''}]\n", "groups: [{name: a, query_offset: 1d}]\n",
