@@ -6,6 +6,7 @@
 package config
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -20,7 +21,8 @@ import (
 // Plan is one load of the configuration: complete, checked, never changed.
 type Plan struct {
 	File               string
-	Hash               string // of all files it was made from
+	RuleFiles          []string // in order, each once
+	Hash               string   // of the configuration and rule files; secret files do not count
 	Prometheus         prometheus.Config
 	EvaluationInterval time.Duration
 	UnknownAfter       time.Duration // 0: three intervals or 5 m, the longer
@@ -29,4 +31,27 @@ type Plan struct {
 	Policy             oncall.Policy // without ExternalURL and LinkKey, which cmd adds
 	Slack              *slack.Config // nil: no Slack
 	Pages              map[oncall.Endpoint]pager.Config
+}
+
+// Counts is the size of a plan, for a person who asks whether all of it was found.
+type Counts struct {
+	RuleFiles, Groups, Rules, Escalations, Users, Receivers int
+}
+
+// Counts counts what the plan holds.
+func (p *Plan) Counts() Counts {
+	return Counts{RuleFiles: len(p.RuleFiles), Groups: len(p.Rules.Groups), Rules: p.Rules.Rules(),
+		Escalations: len(p.Policy.Escalations), Users: len(p.Policy.Users), Receivers: len(p.Policy.Receivers)}
+}
+
+// String is a line such as "2 rules in 1 group of 1 file, 1 escalation, 3 users, 2 receivers".
+func (c Counts) String() string {
+	n := func(count int, one, many string) string {
+		if count == 1 {
+			return "1 " + one
+		}
+		return fmt.Sprintf("%d %s", count, many)
+	}
+	return fmt.Sprintf("%s in %s of %s, %s, %s, %s", n(c.Rules, "rule", "rules"), n(c.Groups, "group", "groups"), n(c.RuleFiles, "file", "files"),
+		n(c.Escalations, "escalation", "escalations"), n(c.Users, "user", "users"), n(c.Receivers, "receiver", "receivers"))
 }

@@ -1,0 +1,100 @@
+package config
+
+import (
+	"fmt"
+
+	"tocsin/oncall"
+	"tocsin/problem"
+)
+
+// check looks at names across blocks and files, and fills in the policy.
+func (l *loading) check() {
+	p := &l.plan.Policy
+	p.Users, p.Escalations, p.Receivers = map[string]oncall.User{}, map[string]oncall.Escalation{}, map[string]oncall.Receiver{}
+	usersAt := map[string]problem.Place{}
+	for _, u := range l.users {
+		if len(u.Value.Contacts) == 0 && u.Value.Slack != "" && l.plan.Slack != nil {
+			u.Value.Contacts = []oncall.Contact{{Slack: "dm"}}
+		}
+		p.Users[u.Value.Name], usersAt[u.Value.Name] = u.Value, u.Place
+	}
+	for _, r := range l.receivers {
+		p.Receivers[r.Value.Name] = r.Value
+	}
+	l.problems = append(l.problems, oncall.Unique("escalation", l.escalations, func(e oncall.Escalation) string { return e.Name })...)
+	for _, e := range l.escalations {
+		p.Escalations[e.Value.Name] = e.Value
+	}
+	withoutDefault := false // one such alert is enough to say
+	for _, ref := range l.refs {
+		switch ref.Kind {
+		case oncall.RefEscalation:
+			if ref.Name == "" && withoutDefault {
+				continue
+			}
+			withoutDefault = withoutDefault || ref.Name == ""
+			l.checkEscalation(ref)
+		case string(oncall.TargetSlack):
+			if l.plan.Slack == nil {
+				l.add(ref.At.Errorf("there is no section slack to reach %q with", ref.Name).
+					WithHint("add slack: {bot_token_file: …, signing_secret_file: …}"))
+			}
+		case string(oncall.TargetReceiver):
+			l.checkReceiver(ref)
+		case string(oncall.TargetUser):
+			l.checkUser(ref, usersAt)
+		}
+	}
+}
+
+func (l *loading) checkEscalation(ref oncall.Ref) {
+	if ref.Name == "" {
+		if _, ok := l.plan.Policy.Escalations[oncall.DefaultEscalation]; !ok {
+			l.add(ref.At.Errorf("this alert names no escalation, and none is called %q: it would page nobody", oncall.DefaultEscalation).
+				WithHint("add escalation: … to the rule, or define an escalation named %s", oncall.DefaultEscalation))
+		}
+		return
+	}
+	if _, ok := l.plan.Policy.Escalations[ref.Name]; !ok {
+		l.add(unknown(ref, l.escalations, func(e oncall.Escalation) string { return e.Name }))
+	}
+}
+
+func (l *loading) checkReceiver(ref oncall.Ref) {
+	r, ok := l.plan.Policy.Receivers[ref.Name]
+	if !ok {
+		l.add(unknown(ref, l.receivers, func(r oncall.Receiver) string { return r.Name }))
+	} else if len(r.Endpoints) == 0 {
+		l.add(ref.At.Errorf("receiver %q has no page_configs: it would tell nobody", ref.Name).WithHint("add page_configs to the receiver"))
+	}
+}
+
+// checkUser reports a target who does not exist, or who cannot be reached.
+func (l *loading) checkUser(ref oncall.Ref, at map[string]problem.Place) {
+	u, ok := l.plan.Policy.Users[ref.Name]
+	if !ok {
+		l.add(unknown(ref, l.users, func(u oncall.User) string { return u.Name }))
+		return
+	}
+	if len(u.Contacts) > 0 {
+		return
+	}
+	where := fmt.Sprintf("the user on line %d", at[ref.Name].Line)
+	p := ref.At.Errorf("user %q cannot be reached: no contacts, and no Slack ID for a direct message", ref.Name).
+		WithHint("add contacts, or slack: U…, to %s", where)
+	if u.Slack != "" {
+		p = ref.At.Errorf("user %q cannot be reached: no contacts, and no section slack for a direct message", ref.Name).
+			WithHint("add a section slack, or contacts to %s", where)
+	}
+	l.add(p)
+}
+
+func unknown[T any](ref oncall.Ref, defined []problem.At[T], name func(T) string) problem.Problem {
+	names := make([]string, 0, len(defined))
+	for _, d := range defined {
+		if n := name(d.Value); n != "" {
+			names = append(names, n)
+		}
+	}
+	return ref.At.Errorf("unknown %s %q", ref.Kind, ref.Name).WithHint("%s", problem.DidYouMean(ref.Name, names))
+}
