@@ -338,7 +338,7 @@ func resolveButton(in oncall.Incident, a summary) *goslack.ButtonBlockElement {
 		b.Confirm = &goslack.ConfirmationBlockObject{
 			Title: &goslack.TextBlockObject{Type: goslack.PlainTextType, Text: fmt.Sprintf("Resolve #%d?", in.Number)},
 			Text: &goslack.TextBlockObject{Type: goslack.PlainTextType,
-				Text: plural(a.firing, "alert") + " still firing. It closes now; if they go on firing, a new incident opens."},
+				Text: plural(a.firing, "alert") + " still firing. If that goes on, a new incident opens."},
 			Confirm: &goslack.TextBlockObject{Type: goslack.PlainTextType, Text: "Resolve"},
 			Deny:    &goslack.TextBlockObject{Type: goslack.PlainTextType, Text: "Keep open"},
 			Style:   goslack.StyleDanger,

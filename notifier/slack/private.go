@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -73,8 +74,10 @@ func (a *Adapter) postPrivately(responseURL, text string) (failure string) {
 	req.Header.Set("Content-Type", "application/json; charset=utf-8")
 	resp, err := a.http.Do(req)
 	if err != nil {
-		_, what := transportError("response_url", err)
-		return a.redact(what)
+		if u, ok := errors.AsType[*url.Error](err); ok {
+			err = u.Err
+		}
+		return a.redact(err.Error())
 	}
 	defer resp.Body.Close()
 	got, _ := io.ReadAll(io.LimitReader(resp.Body, 8<<10)) // only for the log
