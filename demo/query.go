@@ -42,7 +42,7 @@ func queryHandler(current func() *metrics) http.Handler {
 			writeAnswer(w, http.StatusBadRequest, answer{ErrorType: "bad_data", Error: err.Error()})
 			return
 		}
-		run(w, r, m, func(ctx context.Context) (promql.Query, error) {
+		execute(w, r, m, func(ctx context.Context) (promql.Query, error) {
 			return m.engine.NewInstantQuery(ctx, m.db, nil, r.FormValue("query"), ts)
 		})
 	})
@@ -53,7 +53,7 @@ func queryHandler(current func() *metrics) http.Handler {
 			writeAnswer(w, http.StatusBadRequest, answer{ErrorType: "bad_data", Error: err.Error()})
 			return
 		}
-		run(w, r, m, func(ctx context.Context) (promql.Query, error) {
+		execute(w, r, m, func(ctx context.Context) (promql.Query, error) {
 			return m.engine.NewRangeQuery(ctx, m.db, nil, r.FormValue("query"), start, end, step)
 		})
 	})
@@ -71,8 +71,8 @@ func queryHandler(current func() *metrics) http.Handler {
 	return mux
 }
 
-// run executes a query and writes its result, or the error that Prometheus would answer.
-func run(w http.ResponseWriter, r *http.Request, m *metrics, prepare func(context.Context) (promql.Query, error)) {
+// execute runs a query and writes its result, or the error that Prometheus would answer.
+func execute(w http.ResponseWriter, r *http.Request, m *metrics, prepare func(context.Context) (promql.Query, error)) {
 	ctx := r.Context()
 	if d, err := durationParam(r, "timeout"); err == nil && d > 0 {
 		var cancel context.CancelFunc
