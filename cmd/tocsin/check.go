@@ -1,0 +1,102 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"tocsin/config"
+	"tocsin/problem"
+	"tocsin/rules"
+)
+
+type checkCmd struct {
+	Files      []string `arg:"" optional:"" name:"rulefile" help:"Rule files, each by itself."`
+	ConfigFile string   `name:"config.file" placeholder:"FILE" help:"Configuration to check, with everything that it names. Default without rule files: tocsin.yml."`
+	Strict     bool     `help:"Warnings fail too."`
+	Web        webFlags `embed:""`
+}
+
+// Run checks files and prints what is wrong with them, each problem with its place.
+func (c checkCmd) Run(s streams) error {
+	if err := c.Web.validate(); err != nil {
+		return &failure{exitUsage, err}
+	}
+	if len(c.Files) == 0 && c.ConfigFile == "" {
+		c.ConfigFile = "tocsin.yml"
+	}
+	ok := true
+	if c.ConfigFile != "" {
+		good, err := c.checkConfig(s)
+		if err != nil {
+			return err
+		}
+		ok = good
+	}
+	for _, file := range c.Files {
+		if f, err := os.Open(file); err != nil {
+			return &failure{exitUsage, fmt.Errorf("the rule file cannot be read: %w", err)}
+		} else {
+			f.Close()
+		}
+		set, problems := rules.Check(file)
+		if !c.passed(problems, s.Err) {
+			ok = false
+			continue
+		}
+		fmt.Fprintf(s.Out, "%s: %s\n", file, ruleSummary(set))
+	}
+	if !ok {
+		return &failure{exitFailed, nil}
+	}
+	return nil
+}
+
+// checkConfig checks a configuration, and the listener's file against it.
+func (c checkCmd) checkConfig(s streams) (bool, error) {
+	plan, problems, err := loadPlan(c.ConfigFile)
+	if i, ok := errors.AsType[*invalid](err); ok {
+		problems = i.problems
+	} else if err != nil {
+		return false, err
+	}
+	if !c.passed(problems, s.Err) {
+		return false, nil
+	}
+	listener, err := readListener(c.Web.ConfigFile)
+	if err != nil {
+		return false, err
+	}
+	if err := c.Web.checkCallbacks(listener, plan); err != nil {
+		return false, err
+	}
+	fmt.Fprintf(s.Out, "%s: %s\n", c.ConfigFile, planSummary(plan))
+	return true, nil
+}
+
+// passed prints the problems and tells whether they let a file pass.
+func (c checkCmd) passed(problems problem.List, w io.Writer) bool {
+	problems.Print(w)
+	return len(problems.Errors()) == 0 && (!c.Strict || len(problems.Warnings()) == 0)
+}
+
+func planSummary(p *config.Plan) string {
+	return fmt.Sprintf("fine. %s, %s, %s, %s.", ruleSummary(p.Rules),
+		plural(len(p.Policy.Escalations), "escalation"), plural(len(p.Policy.Users), "user"), plural(len(p.Policy.Receivers), "receiver"))
+}
+
+func ruleSummary(set rules.Set) string {
+	n := 0
+	for _, g := range set.Groups {
+		n += len(g.Rules)
+	}
+	return fmt.Sprintf("%s in %s", plural(n, "rule"), plural(len(set.Groups), "group"))
+}
+
+func plural(n int, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %ss", n, one)
+}

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/kong"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/common/promslog"
+)
+
+// webFlags are those that say how the server is reached. check takes them too, since they must fit the
+// configuration.
+type webFlags struct {
+	ListenAddress   []string `name:"web.listen-address" default:":9093" sep:"none" placeholder:"ADDRESS" help:"Address to listen on; repeatable; port 0 takes any free one."`
+	ExternalURL     string   `name:"web.external-url" placeholder:"URL" help:"Address under which people reach tocsin, for links in messages. Default: the host's name and the port."`
+	RoutePrefix     string   `name:"web.route-prefix" placeholder:"PATH" help:"Prefix of all paths. Default: the path of --web.external-url."`
+	ConfigFile      string   `name:"web.config.file" placeholder:"FILE" help:"TLS and basic authentication of the listener (Prometheus exporter-toolkit)."`
+	CallbackAddress string   `name:"web.callback-address" placeholder:"ADDRESS" help:"Serve only /slack/* and /hooks/* here, without users: the one port to expose."`
+}
+
+// serveFlags are all flags of serve.
+type serveFlags struct {
+	ConfigFile string         `name:"config.file" default:"tocsin.yml" placeholder:"FILE" help:"Configuration file."`
+	Storage    string         `name:"storage.path" default:"data/" placeholder:"DIR" help:"Where the database is kept (SQLite)."`
+	StorageURL string         `name:"storage.url" env:"TOCSIN_STORAGE_URL" placeholder:"URL" help:"Keep everything in PostgreSQL instead: postgres://…"`
+	Retention  model.Duration `name:"storage.retention" default:"120d" help:"How long ended incidents are kept."`
+	Web        webFlags       `embed:""`
+	LogLevel   string         `name:"log.level" enum:"debug,info,warn,error" default:"info" help:"Least severity to log: debug, info, warn, error."`
+	LogFormat  string         `name:"log.format" enum:"logfmt,json" default:"logfmt" help:"How to log: logfmt or json."`
+
+	Features   []string       `name:"enable-feature" placeholder:"NAME" help:"Alertmanager's classic-mode or utf8-strict-mode, for matchers."`
+	StartDelay model.Duration `name:"dispatch.start-delay" default:"0s" help:"How long routes wait after a start before they dispatch, as in Alertmanager."`
+	Cluster    clusterFlags   `embed:"" prefix:"cluster." group:"Ignored:"`
+}
+
+// clusterFlags are Alertmanager's. They are taken so that its command line starts tocsin, and do nothing:
+// replicas share a database instead of gossip.
+type clusterFlags struct {
+	ListenAddress      string   `hidden:"" name:"listen-address"`
+	AdvertiseAddress   string   `hidden:"" name:"advertise-address"`
+	Peer               []string `hidden:"" name:"peer"`
+	PeerName           string   `hidden:"" name:"peer-name"`
+	PeersResolve       string   `hidden:"" name:"peers-resolve-timeout"`
+	PeerTimeout        string   `hidden:"" name:"peer-timeout"`
+	GossipInterval     string   `hidden:"" name:"gossip-interval"`
+	PushPullInterval   string   `hidden:"" name:"pushpull-interval"`
+	TCPTimeout         string   `hidden:"" name:"tcp-timeout"`
+	ProbeTimeout       string   `hidden:"" name:"probe-timeout"`
+	ProbeInterval      string   `hidden:"" name:"probe-interval"`
+	SettleTimeout      string   `hidden:"" name:"settle-timeout"`
+	ReconnectInterval  string   `hidden:"" name:"reconnect-interval"`
+	ReconnectTimeout   string   `hidden:"" name:"reconnect-timeout"`
+	Label              string   `hidden:"" name:"label"`
+	Name               string   `hidden:"" name:"name"`
+	TLSConfig          string   `hidden:"" name:"tls-config"`
+	AllowInsecure      bool     `hidden:"" name:"allow-insecure-public-advertise-address-discovery" negatable:""`
+	MaxSilences        string   `hidden:"" name:"max-silences"`
+	MaxPerSilenceBytes string   `hidden:"" name:"max-per-silence-bytes"`
+}
+
+// warnIgnored says which flags were given and do nothing.
+func warnIgnored(k *kong.Context, log *slog.Logger) {
+	for _, f := range k.Flags() {
+		if f.Set && strings.HasPrefix(f.Name, "cluster.") {
+			log.Warn("This flag does nothing in tocsin: replicas share a PostgreSQL database (--storage.url) instead of gossip", "flag", "--"+f.Name)
+		}
+	}
+}
+
+// validate checks what the parser cannot.
+func (f serveFlags) validate() error {
+	for _, list := range f.Features {
+		for name := range strings.SplitSeq(list, ",") {
+			if !slices.Contains([]string{"classic-mode", "utf8-strict-mode"}, name) {
+				return fmt.Errorf("--enable-feature: unknown feature %q; known: classic-mode, utf8-strict-mode", name)
+			}
+		}
+	}
+	if f.Retention <= 0 {
+		return errors.New("--storage.retention must be longer than zero")
+	}
+	return f.Web.validate()
+}
+
+func (f webFlags) validate() error {
+	if f.ExternalURL != "" {
+		u, err := url.Parse(f.ExternalURL)
+		if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+			return errors.New("--web.external-url must be an address such as https://tocsin.example.com/")
+		}
+	}
+	return nil
+}
+
+// prefix returns the prefix of all paths, "" or "/prefix".
+func (f webFlags) prefix(external *url.URL) string {
+	p := external.Path
+	if f.RoutePrefix != "" {
+		p = f.RoutePrefix
+	}
+	if p = strings.Trim(p, "/"); p == "" {
+		return ""
+	}
+	return "/" + p
+}
+
+func (f serveFlags) logger(s streams) *slog.Logger {
+	level, format := promslog.NewLevel(), promslog.NewFormat()
+	// Both were checked by the parser.
+	_ = level.Set(f.LogLevel)
+	_ = format.Set(f.LogFormat)
+	return promslog.New(&promslog.Config{Level: level, Format: format, Writer: s.Err})
+}

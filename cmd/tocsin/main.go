@@ -1,0 +1,142 @@
+// Command tocsin watches Prometheus, decides when a person must know, and pages until somebody has
+// acknowledged.
+//
+// This package is flags, wiring and exit codes. What is decided, and when, is in the packages that it
+// wires; the client commands speak HTTP to a running server. Start reading at cli (this file) for the
+// commands and at serve.go for the wiring.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+	"github.com/prometheus/common/version"
+
+	"tocsin/demo"
+)
+
+// The exit codes, a contract with scripts.
+const (
+	exitFine   = 0
+	exitFailed = 1 // a check failed, an invalid file, a refused command, a server that gave up
+	exitUsage  = 2 // wrong usage, or input that cannot be read
+)
+
+// cli is the command line.
+type cli struct {
+	Serve    serveCmd    `cmd:"" help:"Watch Prometheus and page people."`
+	Check    checkCmd    `cmd:"" help:"Check rule files, or a configuration with all that it names."`
+	Demo     demoCmd     `cmd:"" help:"Replay a real outage with tocsin on watch. Needs nothing else."`
+	Incident incidentCmd `cmd:"" help:"List, show, acknowledge and resolve incidents of a running tocsin."`
+	Why      whyCmd      `cmd:"" help:"Explain an incident: what fired, who was told, and why."`
+	Version  versionCmd  `cmd:"" help:"Print the version."`
+}
+
+// streams are where a command writes: answers to Out, everything else to Err.
+type streams struct{ Out, Err io.Writer }
+
+// failure is an error with the exit code that it stands for. A nil error has been printed already.
+type failure struct {
+	code int
+	err  error
+}
+
+func (f *failure) Error() string {
+	if f.err == nil {
+		return "failed"
+	}
+	return f.err.Error()
+}
+
+func (f *failure) Unwrap() error { return f.err }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A second signal ends the process at once: the first one asked for a clean end that did not come.
+	context.AfterFunc(ctx, stop)
+	code := run(ctx, os.Args[1:], streams{os.Stdout, os.Stderr})
+	stop()
+	os.Exit(code)
+}
+
+// run parses args, runs the command and returns the exit code.
+func run(ctx context.Context, args []string, s streams) int {
+	var c cli
+	exited := -1
+	parser, err := kong.New(&c,
+		kong.Name("tocsin"),
+		kong.Description("An alarm bell: it watches Prometheus, decides when a person must know, and pages until somebody has it."),
+		kong.Writers(s.Out, s.Err),
+		kong.Exit(func(code int) { exited = code; panic(exitNow{}) }),
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 120}),
+		kong.Vars{"demo_speed": strconv.FormatFloat(demo.DefaultSpeed, 'g', -1, 64)},
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(s),
+	)
+	if err != nil {
+		panic(err) // the declaration above is wrong: no input can cause it
+	}
+	kctx, err := parse(parser, args, &exited)
+	switch {
+	case exited >= 0:
+		return exited
+	case len(args) == 0:
+		return exitUsage
+	case err != nil:
+		fmt.Fprintf(s.Err, "tocsin: %v\nRun \"tocsin --help\", or \"tocsin <command> --help\", to see what is possible.\n", err)
+		return exitUsage
+	}
+	return report(kctx.Run(), s)
+}
+
+// exitNow unwinds the parser after it has printed the help.
+type exitNow struct{}
+
+// parse runs the parser. Without arguments it prints the help, as if that had been asked for.
+func parse(parser *kong.Kong, args []string, exited *int) (kctx *kong.Context, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			if _, ok := r.(exitNow); !ok {
+				panic(r)
+			}
+			if len(args) == 0 {
+				*exited = exitUsage
+			}
+		}
+	}()
+	if len(args) == 0 {
+		return parser.Parse([]string{"--help"})
+	}
+	return parser.Parse(args)
+}
+
+// report prints an error and returns the exit code that it stands for.
+func report(err error, s streams) int {
+	if err == nil {
+		return exitFine
+	}
+	code := exitFailed
+	if f, ok := errors.AsType[*failure](err); ok {
+		if code = f.code; f.err == nil {
+			return code
+		}
+	}
+	fmt.Fprintln(s.Err, "tocsin:", err)
+	return code
+}
+
+type versionCmd struct{}
+
+// Run prints the version as Prometheus' programs do.
+func (versionCmd) Run(s streams) error {
+	fmt.Fprintln(s.Out, version.Print("tocsin"))
+	return nil
+}

@@ -1,0 +1,252 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"reflect"
+	"strings"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/version"
+	"github.com/prometheus/prometheus/model/labels"
+
+	"tocsin/config"
+	"tocsin/evaluator"
+	promquery "tocsin/evaluator/prometheus"
+	"tocsin/notifier"
+	"tocsin/notifier/pager"
+	"tocsin/notifier/slack"
+	"tocsin/oncall"
+	"tocsin/problem"
+)
+
+// generation is everything that one load of the configuration brings to life. It is built whole before
+// anything of it is used, and never changed.
+type generation struct {
+	plan    *config.Plan
+	policy  oncall.Policy
+	eval    evaluator.Plan
+	backend *promquery.Client
+	slack   *slack.Adapter // nil: no Slack
+	pager   *pager.Pager
+	metrics *lateMetrics // of slack
+}
+
+// loadPlan reads the configuration. Problems come back as one error that prints them with their places;
+// warnings are returned beside a plan.
+func loadPlan(file string) (*config.Plan, problem.List, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, nil, &failure{exitUsage, fmt.Errorf("the configuration cannot be read: %w", err)}
+	}
+	f.Close()
+	plan, problems := config.Load(file)
+	if plan == nil {
+		return nil, nil, &invalid{problems}
+	}
+	return plan, problems, nil
+}
+
+// invalid is a configuration with errors.
+type invalid struct{ problems problem.List }
+
+func (i *invalid) Error() string {
+	var b strings.Builder
+	i.problems.Print(&b)
+	return strings.TrimRight(b.String(), "\n")
+}
+
+// build makes a generation of a plan, taking over what has not changed of the one before (nil: none). It
+// touches nothing that is live.
+func (d *daemon) build(plan *config.Plan, before *generation) (*generation, error) {
+	g := &generation{plan: plan, policy: plan.Policy, metrics: &lateMetrics{}}
+	g.policy.ExternalURL = strings.TrimSuffix(d.external.String(), "/")
+	g.policy.LinkKey = d.linkKey
+	var err error
+	if g.backend, err = promquery.New(plan.Prometheus); err != nil {
+		return nil, fmt.Errorf("prometheus: %w", err)
+	}
+	g.eval = evaluator.Plan{
+		Groups: plan.Rules.Groups, Backend: g.backend,
+		BackendName:    redacted(plan.Prometheus.URL),
+		GraphURL:       redacted(graphBase(plan.Prometheus)),
+		ExternalURL:    g.policy.ExternalURL,
+		ExternalLabels: plan.ExternalLabels,
+		Interval:       plan.EvaluationInterval,
+		UnknownAfter:   plan.UnknownAfter,
+		QueryTimeout:   plan.Prometheus.Timeout,
+	}
+	if g.pager, err = pager.New(plan.Pages, pager.Options{Version: version.Version}); err != nil {
+		return nil, err
+	}
+	switch {
+	case plan.Slack == nil:
+	case before != nil && before.slack != nil && reflect.DeepEqual(plan.Slack, before.plan.Slack):
+		g.slack, g.metrics = before.slack, before.metrics
+	default:
+		g.slack = slack.New(*plan.Slack, slack.Options{Acts: d.acts, Policy: d.policy, Logger: d.log.With("component", "slack"), Registerer: g.metrics})
+	}
+	return g, nil
+}
+
+// enact makes g the generation in force. It cannot fail. What was claimed under the one before is sent
+// with its sender; every later claim sees the new one.
+func (d *daemon) enact(g *generation) {
+	before := d.live.Swap(g)
+	if before == nil || before.slack != g.slack {
+		if before != nil {
+			before.metrics.retire(d.registry)
+		}
+		g.metrics.activate(d.registry)
+	}
+	senders := map[string]notifier.Sender{"page": g.pager}
+	if g.slack != nil {
+		senders["slack"] = g.slack
+	}
+	d.incidents.Apply(g.policy)
+	d.deliveries.Apply(g.policy, senders)
+	d.evaluator.Apply(g.eval)
+	d.incidents.Wake()
+	d.deliveries.Wake()
+	if before != nil {
+		before.close(g)
+	}
+}
+
+// close ends what the next generation has not taken over. Messages under way are not cut off.
+func (g *generation) close(next *generation) {
+	if g.slack != nil && (next == nil || next.slack != g.slack) {
+		g.slack.Close()
+	}
+	g.pager.Close()
+	g.backend.Close()
+}
+
+// reload loads the configuration anew. If that fails the generation in force stays, whole.
+func (d *daemon) reload() error {
+	d.reloading.Lock()
+	defer d.reloading.Unlock()
+	err := d.tryReload()
+	if err != nil {
+		d.reloadOK.Set(0)
+		d.log.Error("The new configuration was not loaded; the one before stays in force", "file", d.flags.ConfigFile, "err", err)
+		return err
+	}
+	d.reloaded()
+	d.log.Info("The configuration was loaded", "file", d.flags.ConfigFile)
+	return nil
+}
+
+func (d *daemon) reloaded() {
+	d.reloadOK.Set(1)
+	d.reloadedAt.SetToCurrentTime()
+}
+
+func (d *daemon) tryReload() error {
+	plan, warnings, err := loadPlan(d.flags.ConfigFile)
+	if err != nil {
+		return err
+	}
+	listener, err := readListener(d.flags.Web.ConfigFile)
+	if err != nil {
+		return err
+	}
+	if err := d.flags.Web.checkCallbacks(listener, plan); err != nil {
+		return err
+	}
+	g, err := d.build(plan, d.live.Load())
+	if err != nil {
+		return err
+	}
+	d.warn(warnings)
+	d.enact(g)
+	return nil
+}
+
+func (d *daemon) warn(warnings problem.List) {
+	for _, w := range warnings {
+		d.log.Warn(w.Error())
+	}
+}
+
+// policy is the one in force.
+func (d *daemon) policy() oncall.Policy {
+	if g := d.live.Load(); g != nil {
+		return g.policy
+	}
+	return oncall.Policy{}
+}
+
+// externalLabels are those in force.
+func (d *daemon) externalLabels() labels.Labels {
+	if g := d.live.Load(); g != nil {
+		return g.plan.ExternalLabels
+	}
+	return labels.EmptyLabels()
+}
+
+// slackHandlers are those of the adapter in force.
+func (d *daemon) slackHandlers() (commands, interactions http.Handler) {
+	if g := d.live.Load(); g != nil && g.slack != nil {
+		return g.slack.CommandHandler(), g.slack.InteractionHandler()
+	}
+	return nil, nil
+}
+
+// graphBase is where people open the graph of a rule.
+func graphBase(c promquery.Config) *url.URL {
+	if c.ExternalURL != nil {
+		return c.ExternalURL
+	}
+	return c.URL
+}
+
+// redacted is an address for people: without a user and a password.
+func redacted(u *url.URL) string {
+	shown := *u
+	shown.User = nil
+	return strings.TrimSuffix(shown.String(), "/")
+}
+
+// lateMetrics holds back the metrics of a part until the part goes live, so that a part and the one that
+// replaces it can both exist for a moment. The zero value is ready.
+type lateMetrics struct {
+	mu         sync.Mutex // guards collectors
+	collectors []prometheus.Collector
+}
+
+// Register keeps c for activate.
+func (l *lateMetrics) Register(c prometheus.Collector) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.collectors = append(l.collectors, c)
+	return nil
+}
+
+// MustRegister is Register of several.
+func (l *lateMetrics) MustRegister(cs ...prometheus.Collector) {
+	for _, c := range cs {
+		_ = l.Register(c) // it cannot fail
+	}
+}
+
+// Unregister is not possible: a part lives as long as its metrics.
+func (l *lateMetrics) Unregister(prometheus.Collector) bool { return false }
+
+func (l *lateMetrics) activate(r *prometheus.Registry) {
+	for _, c := range l.collectors {
+		if err := r.Register(c); err != nil && !errors.As(err, new(prometheus.AlreadyRegisteredError)) {
+			panic(err) // two parts claim one name: a defect that the first start shows
+		}
+	}
+}
+
+func (l *lateMetrics) retire(r *prometheus.Registry) {
+	for _, c := range l.collectors {
+		r.Unregister(c)
+	}
+}

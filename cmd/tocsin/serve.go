@@ -1,0 +1,303 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"os/signal"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
+	"github.com/prometheus/common/version"
+	"golang.org/x/sync/errgroup"
+
+	"tocsin/evaluator"
+	"tocsin/notifier"
+	"tocsin/oncall"
+	"tocsin/store"
+	"tocsin/web"
+)
+
+const (
+	// shard is the one that all work belongs to.
+	shard = "0"
+	// shutdownTime bounds a clean end; within it loops have workTime to finish what is in flight.
+	shutdownTime = 10 * time.Second
+	workTime     = 7 * time.Second
+	pruneEvery   = time.Hour
+)
+
+type serveCmd struct{ serveFlags }
+
+// Run serves until it is told to end.
+func (c serveCmd) Run(ctx context.Context, k *kong.Context, s streams) error {
+	log := c.logger(s)
+	warnIgnored(k, log)
+	return serve(ctx, c.serveFlags, log, s, nil)
+}
+
+// daemon is a running tocsin. Its fields are set once, before anything runs, but for live.
+type daemon struct {
+	flags    serveFlags
+	log      *slog.Logger
+	registry *prometheus.Registry
+	external *url.URL
+	linkKey  []byte
+
+	store      *store.Store
+	evaluator  *evaluator.Evaluator
+	incidents  *notifier.Incidents
+	deliveries *notifier.Deliveries
+	acts       *notifier.Acts
+	web        *web.Web
+
+	live       atomic.Pointer[generation]
+	reloading  sync.Mutex // one reload at a time
+	reloadOK   prometheus.Gauge
+	reloadedAt prometheus.Gauge
+	loops      atomic.Pointer[loops] // what the store wakes; nil until they exist
+}
+
+// loops are those that a commit may wake.
+type loops struct {
+	incidents  *notifier.Incidents
+	deliveries *notifier.Deliveries
+}
+
+// serve runs tocsin until ctx ends. ready is called once with the address of the first listener (nil: not
+// wanted). What is wrong with the configuration is printed with its place.
+func serve(ctx context.Context, f serveFlags, log *slog.Logger, s streams, ready func(address string)) error {
+	if err := f.validate(); err != nil {
+		return &failure{exitUsage, err}
+	}
+	log.Info("Starting tocsin", "version", version.Info(), "build", version.BuildContext())
+	plan, warnings, err := loadPlan(f.ConfigFile)
+	if err != nil {
+		return printed(err, s)
+	}
+	listener, err := readListener(f.Web.ConfigFile)
+	if err != nil {
+		return err
+	}
+	if err := f.Web.checkCallbacks(listener, plan); err != nil {
+		return err
+	}
+	ports, err := f.Web.listen()
+	if err != nil {
+		return err
+	}
+	defer ports.close()
+	d := &daemon{flags: f, log: log, registry: prometheus.NewRegistry()}
+	if d.external, err = f.Web.externalURL(ports, listener); err != nil {
+		return err
+	}
+	d.ownMetrics()
+	if err := d.openStore(ctx); err != nil {
+		return err
+	}
+	defer d.closeStore()
+	d.wire()
+	first, err := d.build(plan, nil)
+	if err != nil {
+		return err
+	}
+	d.warn(warnings)
+	d.enact(first)
+	d.reloaded()
+	http := f.Web.serve(ports, d.web.Handler(), d.web.CallbackHandler(), log)
+	if ready != nil {
+		ready(ports.main[0].Addr().String())
+	}
+	return d.run(ctx, http)
+}
+
+// printed prints what is wrong with a configuration by itself, without a program's name before its first
+// line, and passes other errors on.
+func printed(err error, s streams) error {
+	if i, ok := errors.AsType[*invalid](err); ok {
+		i.problems.Print(s.Err)
+		return &failure{exitFailed, nil}
+	}
+	return err
+}
+
+// ownMetrics registers what belongs to no package: the process, the build and the configuration.
+func (d *daemon) ownMetrics() {
+	d.reloadOK = prometheus.NewGauge(prometheus.GaugeOpts{Name: "tocsin_config_last_reload_successful",
+		Help: "Whether the last attempt to load the configuration succeeded (1) or not (0)."})
+	d.reloadedAt = prometheus.NewGauge(prometheus.GaugeOpts{Name: "tocsin_config_last_reload_success_timestamp_seconds",
+		Help: "When the configuration was last loaded successfully."})
+	d.registry.MustRegister(d.reloadOK, d.reloadedAt, versioncollector.NewCollector("tocsin"),
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+}
+
+func (d *daemon) openStore(ctx context.Context) (err error) {
+	o := store.Options{Logger: d.log.With("component", "store"), Registerer: d.registry, Committed: d.committed}
+	if d.flags.StorageURL != "" {
+		d.store, err = store.OpenPostgres(ctx, d.flags.StorageURL, o)
+	} else {
+		d.store, err = store.OpenSQLite(ctx, d.flags.Storage, o)
+	}
+	if err != nil {
+		return fmt.Errorf("the store cannot be opened: %w", err)
+	}
+	d.linkKey, err = d.store.Secret(ctx, "link", 32)
+	if err != nil {
+		d.closeStore()
+		return fmt.Errorf("the store cannot be used: %w", err)
+	}
+	return nil
+}
+
+func (d *daemon) closeStore() {
+	if err := d.store.Close(); err != nil {
+		d.log.Error("The store was not closed cleanly; what was committed is safe", "err", err)
+	}
+}
+
+// committed wakes the loops that have something to do. It is called by the store and must not wait.
+func (d *daemon) committed(t store.Topics) {
+	l := d.loops.Load()
+	if l == nil {
+		return
+	}
+	if t.AlertChanges || t.Incidents {
+		l.incidents.Wake()
+	}
+	if t.Deliveries {
+		l.deliveries.Wake()
+	}
+}
+
+// wire makes the parts and hands each what it needs of the others.
+func (d *daemon) wire() {
+	d.evaluator = evaluator.New(evaluator.Options{Store: d.store, Logger: d.log.With("component", "evaluator"), Registerer: d.registry})
+	d.incidents = notifier.NewIncidents(notifier.IncidentOptions{Store: d.store, Logger: d.log.With("component", "incidents"), Registerer: d.registry})
+	d.deliveries = notifier.NewDeliveries(notifier.DeliveryOptions{Store: d.store, Logger: d.log.With("component", "deliveries"), Registerer: d.registry})
+	d.acts = notifier.NewActs(notifier.ActOptions{Store: d.store, Policy: d.policy, Transitions: d.store.Transitions,
+		ExternalLabels: d.externalLabels, Logger: d.log.With("component", "acts")})
+	d.loops.Store(&loops{d.incidents, d.deliveries})
+	d.web = web.New(web.Options{
+		Acts: d.acts, Store: d.store, Evaluated: d.evaluator.Ready, Policy: d.policy, Reload: d.reload,
+		User: d.flags.Web.user, Slack: d.slackHandlers,
+		ExternalURL: d.external, RoutePrefix: d.flags.Web.prefix(d.external),
+		Logger: d.log.With("component", "web"), Registry: d.registry,
+	})
+}
+
+// run works until ctx ends or something fails for good, then ends cleanly: first the loops, which finish
+// what is in flight, then the listeners, then (by the caller) the store.
+func (d *daemon) run(ctx context.Context, http *server) error {
+	working, stopWork := context.WithCancel(ctx)
+	defer stopWork()
+	worked := make(chan error, 1)
+	go func() { worked <- d.work(working) }()
+	var err error
+	ended := false
+	select {
+	case <-ctx.Done():
+		d.log.Info("Told to end: finishing what is in flight")
+	case err = <-http.failed:
+		err = fmt.Errorf("the listener failed: %w", err)
+	case err = <-worked:
+		ended = true
+	}
+	deadline := time.Now().Add(shutdownTime)
+	stopWork()
+	if !ended {
+		select {
+		case werr := <-worked:
+			err = errors.Join(err, werr)
+		case <-time.After(workTime):
+			d.log.Warn("Some work did not end in time; it is on disk and goes on at the next start")
+		}
+	}
+	closing, cancel := context.WithDeadline(context.Background(), deadline)
+	defer cancel()
+	http.shutdown(closing)
+	d.live.Load().close(nil)
+	if err == nil {
+		d.log.Info("Ended")
+	}
+	return err
+}
+
+// work is everything that runs by itself. It returns when ctx has ended, or on a failure that only a new
+// start can mend.
+func (d *daemon) work(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return d.store.Hold(ctx, shard, owner(), d.hold) })
+	g.Go(func() error { return d.prune(ctx) })
+	g.Go(func() error { return d.hangups(ctx) })
+	err := g.Wait()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// hold runs the loops while the lease is ours.
+func (d *daemon) hold(ctx context.Context, lease oncall.Lease, aliveAt time.Time) error {
+	d.log.Info("This process has the watch", "epoch", lease.Epoch, "previous_process_alive_at", aliveAt)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return d.evaluator.Run(ctx, lease, aliveAt) })
+	g.Go(func() error { return d.incidents.Run(ctx, lease) })
+	g.Go(func() error { return d.deliveries.Run(ctx, lease) })
+	return g.Wait()
+}
+
+// owner names this process among all that may hold a lease.
+func owner() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%s-%d-%s", host, os.Getpid(), rand.Text()[:8])
+}
+
+// prune forgets what has ended long ago. A failure waits for the next hour.
+func (d *daemon) prune(ctx context.Context) error {
+	tick := time.NewTicker(pruneEvery)
+	defer tick.Stop()
+	for {
+		n, err := d.store.Prune(ctx, time.Now().Add(-time.Duration(d.flags.Retention)))
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			d.log.Error("Old incidents could not be removed", "err", err)
+		case n > 0:
+			d.log.Info("Removed ended incidents older than --storage.retention", "incidents", n)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// hangups reloads on SIGHUP. The outcome is logged by reload.
+func (d *daemon) hangups(ctx context.Context) error {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGHUP)
+	defer signal.Stop(c)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-c:
+			_ = d.reload()
+		}
+	}
+}
