@@ -1,0 +1,15 @@
+package notifier
+
+import (
+	"testing"
+	"time"
+
+	"tocsin/oncall"
+)
+
+// ReplaceCore puts another machine in the core's place until the end of the test.
+func ReplaceCore(t *testing.T, f func(time.Time, oncall.Incident, oncall.Event, oncall.Policy) oncall.Decision) {
+	before := core
+	core = f
+	t.Cleanup(func() { core = before })
+}
