@@ -14,6 +14,8 @@ package slack
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -23,13 +25,14 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"tocsin/notifier"
 	"tocsin/oncall"
 )
 
 // Acts is the way in for what people do in Slack. The package notifier implements it.
 type Acts interface {
-	// Act commits a command once for each request: with a request seen before it returns
-	// oncall.ErrRequestSeen and changes nothing.
+	// Act commits a command once for each request: with a request seen before it changes nothing, and
+	// says so by notifier.AlreadyDone as the reply, or by oncall.ErrRequestSeen.
 	Act(ctx context.Context, number int64, c oncall.Command, request string) (oncall.Decision, error)
 	// Incident returns one incident with all its rows.
 	Incident(ctx context.Context, number int64) (oncall.Incident, error)
@@ -79,13 +82,13 @@ type Adapter struct {
 // Command means Slack's own and /tocsin.
 func New(cfg Config, o Options) *Adapter {
 	if cfg.APIURL == "" {
-		cfg.APIURL = "https://slack.com/api/"
+		cfg.APIURL = DefaultAPIURL
 	}
 	if !strings.HasSuffix(cfg.APIURL, "/") {
 		cfg.APIURL += "/"
 	}
 	if cfg.Command == "" {
-		cfg.Command = "/tocsin"
+		cfg.Command = DefaultCommand
 	}
 	a := &Adapter{cfg: cfg, acts: o.Acts, policy: o.Policy, log: o.Logger, slots: make(chan struct{}, maxPrivate)}
 	if a.log == nil {
@@ -146,6 +149,17 @@ func (a *Adapter) Close() error {
 	return nil
 }
 
+// String shows a configuration without its secrets.
+func (c Config) String() string {
+	return fmt.Sprintf("slack api %s, command %s, allow_unknown %v", c.APIURL, c.Command, c.AllowUnknown)
+}
+
+// GoString is String: %#v must not show the secrets either.
+func (c Config) GoString() string { return c.String() }
+
+// String says what this is, and nothing of what it knows: adapters end up in logs.
+func (a *Adapter) String() string { return "slack adapter for " + a.api.Host }
+
 // redact takes our secrets out of what others say.
 func (a *Adapter) redact(s string) string {
 	for _, secret := range []string{a.cfg.BotToken, a.cfg.SigningSecret} {
@@ -155,4 +169,13 @@ func (a *Adapter) redact(s string) string {
 		}
 	}
 	return s
+}
+
+// commit has a command committed. seen says that the request was handled before, whichever way Acts says it.
+func (a *Adapter) commit(ctx context.Context, number int64, c oncall.Command, request string) (d oncall.Decision, seen bool, err error) {
+	d, err = a.acts.Act(ctx, number, c, request)
+	if errors.Is(err, oncall.ErrRequestSeen) || (err == nil && !d.Changed && d.Reply == notifier.AlreadyDone) {
+		return d, true, nil
+	}
+	return d, false, err
 }

@@ -150,7 +150,13 @@ func summaries(in oncall.Incident, a summary) string {
 func people(in oncall.Incident, now time.Time) string {
 	var lines []string
 	switch in.State {
-	case oncall.IncidentAcknowledged, oncall.IncidentSnoozed:
+	case oncall.IncidentSnoozed:
+		line := "💤 *Snoozed* until " + moment(in.SnoozedUntil, now)
+		if in.AcknowledgedBy != "" {
+			line += "; " + actor(in.AcknowledgedBy) + " has it"
+		}
+		lines = append(lines, line)
+	case oncall.IncidentAcknowledged:
 		lines = append(lines, fmt.Sprintf("✋ *%s has it*, since %s", actor(in.AcknowledgedBy), moment(in.AcknowledgedAt, now)))
 	case oncall.IncidentResolved:
 		by := "its alerts recovered"

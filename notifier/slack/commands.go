@@ -3,7 +3,6 @@ package slack
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -91,12 +90,12 @@ func (a *Adapter) act(ctx context.Context, t typed, v verb, who person, request 
 		}
 		c.User = user
 	}
-	d, err := a.acts.Act(ctx, t.number, c, request)
-	if errors.Is(err, oncall.ErrRequestSeen) {
-		return a.present(ctx, t.number)
-	}
+	d, seen, err := a.commit(ctx, t.number, c, request)
 	if err != nil {
 		return a.settle(err)
+	}
+	if seen {
+		return a.present(ctx, t.number)
 	}
 	if d.Reply == "" {
 		return fmt.Sprintf("Done: %s #%d.", t.verb, t.number), nil

@@ -53,7 +53,7 @@ func DecodeConfig(d *problem.Document, n *yaml.Node) (*Config, problem.List) {
 	var b block
 	problems := d.Decode(n, &b)
 	c := &Config{APIURL: DefaultAPIURL, Command: DefaultCommand, AllowUnknown: b.AllowUnknown}
-	if b.APIURL.IsSet() {
+	if b.APIURL.IsValid() {
 		u, l := problem.HTTPURL(b.APIURL)
 		problems = append(problems, l...)
 		if u != nil && (u.RawQuery != "" || u.User != nil) {
@@ -62,7 +62,7 @@ func DecodeConfig(d *problem.Document, n *yaml.Node) (*Config, problem.List) {
 			c.APIURL = strings.TrimRight(u.String(), "/") + "/"
 		}
 	}
-	if b.Command.IsSet() {
+	if b.Command.IsValid() {
 		c.Command = b.Command.Value
 		if !commandForm.MatchString(c.Command) {
 			p := b.Command.Place.Errorf("expected a slash command such as /tocsin, found %q", c.Command)

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"go.uber.org/goleak"
 
+	"tocsin/notifier"
 	"tocsin/oncall"
 )
 
@@ -112,6 +113,7 @@ type acts struct {
 	seen      map[string]bool
 	done      []oncall.Command // committed, in order
 	fail      error            // returned instead of working
+	seenErr   bool             // a request seen before is an error, not a reply
 	hang      bool             // Act waits for its context to end
 }
 
@@ -133,10 +135,13 @@ func (a *acts) Act(ctx context.Context, number int64, c oncall.Command, request 
 	if a.fail != nil {
 		return oncall.Decision{}, a.fail
 	}
-	if request == "" || a.seen[request] {
-		return oncall.Decision{}, oncall.ErrRequestSeen
-	}
 	in, ok := a.incidents[number]
+	if request == "" || a.seen[request] {
+		if a.seenErr {
+			return oncall.Decision{}, oncall.ErrRequestSeen
+		}
+		return oncall.Decision{Incident: in, Reply: notifier.AlreadyDone}, nil
+	}
 	if !ok {
 		return oncall.Decision{}, oncall.Errorf(oncall.CodeNotFound, "there is no incident #%d", number)
 	}

@@ -56,11 +56,15 @@ func TestPressAcknowledge(t *testing.T) {
 
 		// The same request again, also with its signature in other letters: done once, answered 200.
 		again := *a.Request
-		for range 2 {
+		for i := range 2 {
+			w.acts.seenErr = i == 1
 			if a, err := w.slack.Send(t.Context(), &again); err != nil || a.Status != http.StatusOK {
 				t.Errorf("a replay: %+v, %v", a, err)
 			}
 			again.Signature = "v0=" + strings.ToUpper(strings.TrimPrefix(again.Signature, "v0="))
+		}
+		if got := w.private("U02ANA"); len(got) != 0 {
+			t.Errorf("a replay was answered with %q", got)
 		}
 		// Somebody else presses the old message.
 		if a, err := w.slack.Press(t.Context(), tocsinURL, m, actionAcknowledge, "U03BO"); err != nil || a.Status != http.StatusOK {
@@ -248,162 +252,6 @@ func TestMayAnswer(t *testing.T) {
 			t.Errorf("%s: got %v", u, !want)
 		}
 	}
-}
-
-func TestCommands(t *testing.T) {
-	two := func() []oncall.Incident {
-		now := time.Now()
-		other := fire(1, now)
-		return []oncall.Incident{open(41, now, other), open(42, now, fire(2, now))}
-	}
-	told := func(ins []oncall.Incident, i int, user string) []oncall.Incident {
-		ins[i].Told = append(ins[i].Told, oncall.Told{Endpoint: oncall.PageEndpoint(user+"-phone", 0), Target: "user " + user, User: user})
-		return ins
-	}
-	for name, c := range map[string]struct {
-		incidents []oncall.Incident
-		typed     []string // one after the other; the last one's answer counts
-		want      []string // all must be in the answer
-		done      string   // kind and actor of the last command that was committed
-	}{
-		"help":              {two(), []string{"help"}, []string{"/tocsin ack [#n]", "42 or INC-42"}, ""},
-		"nothing":           {two(), []string{"  "}, []string{"/tocsin ack [#n]"}, ""},
-		"list":              {two(), []string{" LIST "}, []string{"2 incidents are open", "*#42*", "*#41*", "triggered", "critical"}, ""},
-		"list none":         {nil, []string{"list"}, []string{"No incident is open"}, ""},
-		"ack number":        {two(), []string{"ack #42"}, []string{"#42 is acknowledged by ana"}, "acknowledge ana"},
-		"ack plain":         {two(), []string{"ACK   42 "}, []string{"#42 is acknowledged by ana"}, "acknowledge ana"},
-		"ack inc":           {two(), []string{"Acknowledge inc-42"}, []string{"#42 is acknowledged by ana"}, "acknowledge ana"},
-		"ack again":         {two(), []string{"ack 42", "ack 42"}, []string{"already acknowledged by ana"}, "acknowledge ana"},
-		"ack which":         {two(), []string{"ack"}, []string{"Which one? 2 incidents", "*#41*", "*#42*", "nothing was changed"}, ""},
-		"ack mine":          {told(two(), 0, "ana"), []string{"ack"}, []string{"#41 is acknowledged by ana"}, "acknowledge ana"},
-		"ack not mine":      {told(two(), 0, "bo"), []string{"ack"}, []string{"Which one?"}, ""},
-		"ack only one":      {two()[:1], []string{"ack"}, []string{"#41 is acknowledged"}, "acknowledge ana"},
-		"ack none":          {two()[:1], []string{"ack", "ack"}, []string{"No incident waits"}, "acknowledge ana"},
-		"ack nonsense":      {two()[:1], []string{"ack everything"}, []string{"`everything` is no incident", "ack [#n]"}, ""},
-		"ack two":           {two(), []string{"ack 41 42"}, []string{"What is `42`?"}, ""},
-		"ack zero":          {two(), []string{"ack 0"}, []string{"is no incident"}, ""},
-		"ack missing":       {two(), []string{"ack 99"}, []string{"Nothing was changed: there is no incident #99."}, ""},
-		"unack":             {two(), []string{"ack 42", "unack"}, []string{"#42 is triggered again"}, "unacknowledge ana"},
-		"resolve":           {two(), []string{"resolve #41"}, []string{"#41 is resolved by ana", "still firing"}, "resolve ana"},
-		"resolve the acked": {two(), []string{"ack 41", "resolve"}, []string{"#41 is resolved by ana"}, "resolve ana"},
-		"why":               {two(), []string{"why 42"}, []string{"```\n#42 went to session-oncall", "ˋcodeˋ &lt;!channel&gt;", "<https://tocsin.example/incidents/42|"}, ""},
-		"why which":         {two(), []string{"why"}, []string{"Which one?"}, ""},
-		"why missing":       {two(), []string{"why 7"}, []string{"there is no incident #7"}, ""},
-		"escalate":          {two(), []string{"escalate 42"}, []string{"#42"}, "escalate ana"},
-		"escalate what":     {two(), []string{"escalate"}, []string{"Which incident?", "escalate #n"}, ""},
-		"note":              {two(), []string{"note #42 It was  <@U03BO|bo> &amp; <https://x.example|x>"}, []string{"#42"}, "note ana"},
-		"assign escaped":    {two(), []string{"assign 42 <@U03BO|bobby>"}, []string{"bo"}, "assign ana"},
-		"assign plain":      {two(), []string{"assign 42 to @Bo"}, []string{"bo"}, "assign ana"},
-		"assign me":         {two(), []string{"assign 42 me"}, []string{"ana"}, "assign ana"},
-		"assign nobody":     {two(), []string{"assign 42 @carla"}, []string{"`carla` is no user"}, ""},
-		"assign stranger":   {two(), []string{"assign 42 <@U77>"}, []string{"is no user"}, ""},
-		"snooze":            {two(), []string{"snooze 42 30m"}, []string{"#42"}, "snooze ana"},
-		"snooze how long":   {two(), []string{"snooze 42"}, []string{"For how long?"}, ""},
-		"snooze for ever":   {two(), []string{"snooze 42 1y"}, []string{"at most 30d"}, ""},
-		"typo":              {two(), []string{"akc 42"}, []string{"There is no `/tocsin akc`", "Did you mean `/tocsin ack`?"}, ""},
-		"nonsense":          {two(), []string{"<!channel> frobnicate"}, []string{"There is no `/tocsin &lt;!channel&gt;`", "/tocsin help"}, ""},
-		"later":             {two(), []string{"silence 42 2h"}, []string{"not supported by this version yet"}, ""},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorkspace(t, newActs(c.incidents...), nil)
-				var a slacktest.Answer
-				for _, text := range c.typed {
-					var err error
-					if a, err = w.slack.Command(t.Context(), tocsinURL, text, "U02ANA"); err != nil || a.Status != http.StatusOK {
-						t.Fatalf("%q: %+v, %v", text, a, err)
-					}
-				}
-				for _, want := range c.want {
-					if !strings.Contains(a.Text, want) {
-						t.Errorf("%q is not in the answer:\n%s", want, a.Text)
-					}
-				}
-				if !strings.Contains(a.Body, `"response_type":"ephemeral"`) {
-					t.Errorf("the answer is not private: %s", a.Body)
-				}
-				last := ""
-				if done := w.acts.committed(); len(done) > 0 {
-					d := done[len(done)-1]
-					last = string(d.Kind) + " " + d.Actor
-				}
-				if last != c.done {
-					t.Errorf("committed %q, not %q; the answer was:\n%s", last, c.done, a.Text)
-				}
-			})
-		})
-	}
-}
-
-func TestCommandReplayed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		now := time.Now()
-		w := newWorkspace(t, newActs(open(41, now, fire(1, now))), nil)
-		first, err := w.slack.Command(t.Context(), tocsinURL, "ack", "U02ANA")
-		if err != nil || !strings.Contains(first.Text, "#41 is acknowledged by ana") {
-			t.Fatalf("%+v, %v", first, err)
-		}
-		again, err := w.slack.Send(t.Context(), first.Request)
-		if err != nil || again.Status != http.StatusOK || !strings.Contains(again.Body, "No incident waits") {
-			t.Errorf("%+v, %v", again, err)
-		}
-		// By now another one waits. The old request must not reach it.
-		w.acts.mu.Lock()
-		w.acts.incidents[42] = open(42, now, fire(1, now))
-		w.acts.mu.Unlock()
-		again, err = w.slack.Send(t.Context(), first.Request)
-		if err != nil || again.Status != http.StatusOK || !strings.Contains(again.Body, "done before") {
-			t.Errorf("%+v, %v", again, err)
-		}
-		if n := len(w.acts.committed()); n != 1 {
-			t.Errorf("%d commands were committed", n)
-		}
-	})
-}
-
-func TestCommandStrangers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorkspace(t, newActs(open(41, time.Now(), fire(1, time.Now()))), nil)
-		for _, text := range []string{"ack 41", "list", "why 41"} {
-			a, err := w.slack.Command(t.Context(), tocsinURL, text, "U09EVE")
-			if err != nil || !strings.Contains(a.Text, "tocsin does not know you") {
-				t.Errorf("%s: %+v, %v", text, a, err)
-			}
-		}
-		if n := len(w.acts.committed()); n != 0 {
-			t.Errorf("%d commands were committed", n)
-		}
-	})
-}
-
-func TestCommandNotCommitted(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		a := newActs(open(42, time.Now(), fire(1, time.Now())))
-		w := newWorkspace(t, a, nil)
-		a.hang = true
-		got, err := w.slack.Command(t.Context(), tocsinURL, "ack 42", "U02ANA")
-		if err != nil || got.Status != http.StatusOK || got.Took != answerTimeout || !strings.Contains(got.Text, "not confirmed") {
-			t.Errorf("%+v, %v", got, err)
-		}
-	})
-}
-
-func FuzzParse(f *testing.F) {
-	for _, s := range []string{"", "ack #42", "note #1 <@U1|x> &amp;", "snooze 1 30m", "assign 2 @bo", "\x00", "ack <!channel>", "why INC-99999999999999999999"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		typed, complaint := parse(s, "/tocsin")
-		if complaint == "" && typed.verb == "" {
-			t.Errorf("neither understood nor refused: %+v", typed)
-		}
-		if typed.number < 0 || typed.until < 0 || typed.until > maxSnooze && complaint == "" {
-			t.Errorf("nonsense was understood: %+v", typed)
-		}
-		if strings.Contains(complaint, "<!") || strings.Contains(complaint, "<@") {
-			t.Errorf("the complaint pings: %q", complaint)
-		}
-	})
 }
 
 func FuzzInteraction(f *testing.F) {

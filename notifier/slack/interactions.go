@@ -115,12 +115,12 @@ func (a *Adapter) press(ctx context.Context, in interaction, request string) (te
 	} else if stale != "" {
 		return stale, nil
 	}
-	d, err := a.acts.Act(ctx, p.Number, c, request)
-	if errors.Is(err, oncall.ErrRequestSeen) {
-		return "", nil
-	}
+	d, seen, err := a.commit(ctx, p.Number, c, request)
 	if err != nil {
 		return a.settle(err)
+	}
+	if seen {
+		return "", nil
 	}
 	// What changed shows in the message. Where nothing did, the presser is told why.
 	if d.Refused || !d.Changed {

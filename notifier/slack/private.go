@@ -82,7 +82,7 @@ func (a *Adapter) postPrivately(responseURL, text string) (failure string) {
 	defer resp.Body.Close()
 	got, _ := io.ReadAll(io.LimitReader(resp.Body, 8<<10)) // only for the log
 	if resp.StatusCode != http.StatusOK {
-		return a.redact("Slack answered " + resp.Status + " " + excerpt(got))
+		return "Slack answered " + resp.Status + " " + excerpt(a.redact(string(got)))
 	}
 	return ""
 }

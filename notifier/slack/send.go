@@ -25,7 +25,8 @@ var _ notifier.Sender = (*Adapter)(nil)
 
 const (
 	maxAnswer  = 1 << 20
-	maxExcerpt = 256
+	maxExcerpt = 200 // characters
+	maxError   = 500 // bytes
 )
 
 // Send makes one attempt at a message, an edit or a reply.
@@ -37,7 +38,7 @@ func (a *Adapter) Send(ctx context.Context, m notifier.Message) oncall.Attempt {
 	}
 	a.attempt(ctx, m, method, &at)
 	at.Took = time.Since(at.At)
-	at.Error, at.Excerpt = a.redact(at.Error), a.redact(at.Excerpt)
+	at.Error = bounded(clean(a.redact(at.Error)))
 	a.sent.WithLabelValues(method, string(at.Outcome)).Inc()
 	return at
 }
@@ -54,16 +55,15 @@ func (a *Adapter) attempt(ctx context.Context, m notifier.Message, method string
 	api := goslack.New(a.cfg.BotToken, goslack.OptionHTTPClient(rec), goslack.OptionAPIURL(a.cfg.APIURL))
 	gotChannel, ts, _, err := api.SendMessageContext(ctx, channel, options...)
 	at.Status = rec.status
-	at.Excerpt = excerpt(rec.body)
 	if err == nil && (gotChannel == "" || ts == "") {
 		err = errors.New("the answer names no message")
 	}
 	if err != nil {
 		classify(method, err, rec, at)
+		at.Excerpt = excerpt(a.redact(string(rec.body))) // redacted before it is cut: half a token is a secret too
 		return
 	}
-	at.Outcome = oncall.OutcomeDelivered
-	at.Excerpt = "" // what Slack answers to a success is our own message
+	at.Outcome = oncall.OutcomeDelivered // no excerpt: what Slack answers to a success is our own message
 	at.Remote = gotChannel + "/" + ts
 	if m.Delivery.Kind != oncall.KindReply {
 		at.Revision = m.Incident.Revision
@@ -165,11 +165,20 @@ func parseRetryAfter(h string) time.Duration {
 }
 
 // excerpt is the start of an answer, on one line.
-func excerpt(body []byte) string {
+func excerpt(body string) string {
 	if len(body) > 8*maxExcerpt {
 		body = body[:8*maxExcerpt]
 	}
-	return shorten(clean(string(body)), maxExcerpt)
+	return shorten(clean(body), maxExcerpt)
+}
+
+// bounded keeps an error short enough for a timeline.
+func bounded(s string) string {
+	s = shorten(s, maxError)
+	for n := maxError; len(s) > maxError; n -= 20 {
+		s = shorten(s, n)
+	}
+	return s
 }
 
 // classify says what a failed request means for the delivery.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"tocsin/notifier"
+	"tocsin/notifier/sendertest"
 	"tocsin/notifier/slack/slacktest"
 	"tocsin/oncall"
 )
@@ -114,57 +116,65 @@ func TestSendEditReply(t *testing.T) {
 	})
 }
 
-// TestSendOutcomes is the contract of a sender: what the far end does, and what that means.
+func post(_ *workspace, in oncall.Incident) notifier.Message { return message("#session-alerts", in) }
+
+func fault(f slacktest.Fault) func(*workspace) { return func(w *workspace) { w.slack.Fail(f) } }
+
+func channel(c slacktest.Channel) func(*workspace) {
+	return func(w *workspace) { w.slack.AddChannel(c) }
+}
+
+// sendCases are what the far end does, and what that means for the delivery.
+var sendCases = map[string]struct {
+	arrange  func(*workspace)
+	send     func(*workspace, oncall.Incident) notifier.Message
+	outcome  oncall.Outcome
+	status   int
+	err      string // must be in the error
+	after    time.Duration
+	recorded int // messages that Slack holds in the end
+}{
+	"server error":        {fault(slacktest.Fault{Stage: slacktest.Before, Body: "<html>" + secretToken}), post, oncall.OutcomeRetry, 500, "500", 0, 0},
+	"server error paced":  {fault(slacktest.Fault{Stage: slacktest.Before, Status: 503, RetryAfter: 7 * time.Second}), post, oncall.OutcomeRetry, 503, "503", 7 * time.Second, 0},
+	"rate limit":          {fault(slacktest.Fault{Stage: slacktest.Before, Status: 429, RetryAfter: 30 * time.Second}), post, oncall.OutcomeRetry, 429, "rate limit", 30 * time.Second, 0},
+	"rate limit unpaced":  {fault(slacktest.Fault{Stage: slacktest.Before, Status: 429}), post, oncall.OutcomeRetry, 429, "rate limit", time.Second, 0},
+	"ratelimited code":    {fault(slacktest.Fault{Stage: slacktest.Before, Error: "ratelimited", RetryAfter: 3 * time.Second}), post, oncall.OutcomeRetry, 200, "ratelimited", 3 * time.Second, 0},
+	"internal_error":      {fault(slacktest.Fault{Stage: slacktest.Before, Error: "internal_error"}), post, oncall.OutcomeRetry, 200, "internal_error", 0, 0},
+	"service_unavailable": {fault(slacktest.Fault{Stage: slacktest.Before, Error: "service_unavailable"}), post, oncall.OutcomeRetry, 200, "", 0, 0},
+	"fatal_error":         {fault(slacktest.Fault{Stage: slacktest.Before, Error: "fatal_error"}), post, oncall.OutcomeRetry, 200, "", 0, 0},
+	"token revoked":       {fault(slacktest.Fault{Stage: slacktest.Before, Error: "token_revoked"}), post, oncall.OutcomeRefused, 200, "bot_token_file", 0, 0},
+	"unknown code":        {fault(slacktest.Fault{Stage: slacktest.Before, Error: "something_new"}), post, oncall.OutcomeRefused, 200, "something_new", 0, 0},
+	"redirect":            {fault(slacktest.Fault{Stage: slacktest.Before, Status: 302}), post, oncall.OutcomeRefused, 302, "api_url", 0, 0},
+	"not found":           {fault(slacktest.Fault{Stage: slacktest.Before, Status: 404, Body: "no such page"}), post, oncall.OutcomeRefused, 404, "404", 0, 0},
+	"nonsense":            {fault(slacktest.Fault{Stage: slacktest.Before, Status: 200, Body: "<html>a page"}), post, oncall.OutcomeUnknown, 200, "understood", 0, 0},
+	"truncated":           {fault(slacktest.Fault{Stage: slacktest.Before, Status: 200, Body: `{"ok":true,"chan`}), post, oncall.OutcomeUnknown, 200, "understood", 0, 0},
+	"empty object":        {fault(slacktest.Fault{Stage: slacktest.Before, Status: 200, Body: `{}`}), post, oncall.OutcomeUnknown, 200, "understood", 0, 0},
+	"reset":               {fault(slacktest.Fault{Stage: slacktest.During}), post, oncall.OutcomeUnknown, 0, "may have been posted", 0, 1},
+	"hangs":               {fault(slacktest.Fault{Stage: slacktest.After}), post, oncall.OutcomeUnknown, 0, "no answer in time", 0, 1},
+	"slow":                {fault(slacktest.Fault{Stage: slacktest.After, Delay: 5 * time.Second}), post, oncall.OutcomeDelivered, 200, "", 0, 1},
+	"refused connection":  {fault(slacktest.Fault{Stage: slacktest.Refuse}), post, oncall.OutcomeRetry, 0, "no connection", 0, 0},
+	"unknown channel":     {nil, func(_ *workspace, in oncall.Incident) notifier.Message { return message("#nowhere", in) }, oncall.OutcomeRefused, 200, "channel's name", 0, 0},
+	"archived": {channel(slacktest.Channel{Name: "session-alerts", Archived: true}), post,
+		oncall.OutcomeRefused, 200, "archived", 0, 0},
+	"not invited": {channel(slacktest.Channel{Name: "session-alerts", NotMember: true}), post,
+		oncall.OutcomeRefused, 200, "invite", 0, 0},
+	"edit of nothing":    {nil, func(_ *workspace, in oncall.Incident) notifier.Message { return edit(in, "") }, oncall.OutcomeRefused, 0, "there is no message to edit", 0, 0},
+	"edit of a deletion": {nil, func(_ *workspace, in oncall.Incident) notifier.Message { return edit(in, "C00000001/1.000001") }, oncall.OutcomeRefused, 200, "message_not_found", 0, 0},
+	"reply to nothing":   {nil, func(*workspace, oncall.Incident) notifier.Message { return reply(oncall.Reply{}, "") }, oncall.OutcomeRefused, 0, "there is no message", 0, 0},
+	"reply unreadable": {nil, func(*workspace, oncall.Incident) notifier.Message {
+		m := reply(oncall.Reply{}, "C1/1.1")
+		m.Delivery.Body = []byte("{")
+		return m
+	}, oncall.OutcomeRefused, 0, "cannot be read", 0, 0},
+	"a page": {nil, func(_ *workspace, in oncall.Incident) notifier.Message {
+		m := message("#session-alerts", in)
+		m.Delivery.Kind = oncall.KindTriggered
+		return m
+	}, oncall.OutcomeRefused, 0, "cannot be sent to Slack", 0, 0},
+}
+
 func TestSendOutcomes(t *testing.T) {
-	post := func(w *workspace, in oncall.Incident) notifier.Message { return message("#session-alerts", in) }
-	fault := func(f slacktest.Fault) func(*workspace) { return func(w *workspace) { w.slack.Fail(f) } }
-	for name, c := range map[string]struct {
-		arrange  func(*workspace)
-		send     func(*workspace, oncall.Incident) notifier.Message
-		outcome  oncall.Outcome
-		status   int
-		err      string // must be in the error
-		after    time.Duration
-		recorded int // messages that Slack holds in the end
-	}{
-		"server error":        {fault(slacktest.Fault{Stage: slacktest.Before, Body: "<html>" + secretToken}), post, oncall.OutcomeRetry, 500, "500", 0, 0},
-		"server error paced":  {fault(slacktest.Fault{Stage: slacktest.Before, Status: 503, RetryAfter: 7 * time.Second}), post, oncall.OutcomeRetry, 503, "503", 7 * time.Second, 0},
-		"rate limit":          {fault(slacktest.Fault{Stage: slacktest.Before, Status: 429, RetryAfter: 30 * time.Second}), post, oncall.OutcomeRetry, 429, "rate limit", 30 * time.Second, 0},
-		"rate limit unpaced":  {fault(slacktest.Fault{Stage: slacktest.Before, Status: 429}), post, oncall.OutcomeRetry, 429, "rate limit", time.Second, 0},
-		"ratelimited code":    {fault(slacktest.Fault{Stage: slacktest.Before, Error: "ratelimited", RetryAfter: 3 * time.Second}), post, oncall.OutcomeRetry, 200, "ratelimited", 3 * time.Second, 0},
-		"internal_error":      {fault(slacktest.Fault{Stage: slacktest.Before, Error: "internal_error"}), post, oncall.OutcomeRetry, 200, "internal_error", 0, 0},
-		"service_unavailable": {fault(slacktest.Fault{Stage: slacktest.Before, Error: "service_unavailable"}), post, oncall.OutcomeRetry, 200, "", 0, 0},
-		"fatal_error":         {fault(slacktest.Fault{Stage: slacktest.Before, Error: "fatal_error"}), post, oncall.OutcomeRetry, 200, "", 0, 0},
-		"token revoked":       {fault(slacktest.Fault{Stage: slacktest.Before, Error: "token_revoked"}), post, oncall.OutcomeRefused, 200, "bot_token_file", 0, 0},
-		"unknown code":        {fault(slacktest.Fault{Stage: slacktest.Before, Error: "something_new"}), post, oncall.OutcomeRefused, 200, "something_new", 0, 0},
-		"redirect":            {fault(slacktest.Fault{Stage: slacktest.Before, Status: 302}), post, oncall.OutcomeRefused, 302, "api_url", 0, 0},
-		"not found":           {fault(slacktest.Fault{Stage: slacktest.Before, Status: 404, Body: "no such page"}), post, oncall.OutcomeRefused, 404, "404", 0, 0},
-		"nonsense":            {fault(slacktest.Fault{Stage: slacktest.Before, Status: 200, Body: "<html>a page"}), post, oncall.OutcomeUnknown, 200, "understood", 0, 0},
-		"truncated":           {fault(slacktest.Fault{Stage: slacktest.Before, Status: 200, Body: `{"ok":true,"chan`}), post, oncall.OutcomeUnknown, 200, "understood", 0, 0},
-		"empty object":        {fault(slacktest.Fault{Stage: slacktest.Before, Status: 200, Body: `{}`}), post, oncall.OutcomeUnknown, 200, "understood", 0, 0},
-		"reset":               {fault(slacktest.Fault{Stage: slacktest.During}), post, oncall.OutcomeUnknown, 0, "may have been posted", 0, 1},
-		"hangs":               {fault(slacktest.Fault{Stage: slacktest.After}), post, oncall.OutcomeUnknown, 0, "no answer in time", 0, 1},
-		"slow":                {fault(slacktest.Fault{Stage: slacktest.After, Delay: 5 * time.Second}), post, oncall.OutcomeDelivered, 200, "", 0, 1},
-		"refused connection":  {fault(slacktest.Fault{Stage: slacktest.Refuse}), post, oncall.OutcomeRetry, 0, "no connection", 0, 0},
-		"unknown channel":     {nil, func(_ *workspace, in oncall.Incident) notifier.Message { return message("#nowhere", in) }, oncall.OutcomeRefused, 200, "channel's name", 0, 0},
-		"archived": {func(w *workspace) { w.slack.AddChannel(slacktest.Channel{Name: "session-alerts", Archived: true}) }, post,
-			oncall.OutcomeRefused, 200, "archived", 0, 0},
-		"not invited": {func(w *workspace) { w.slack.AddChannel(slacktest.Channel{Name: "session-alerts", NotMember: true}) }, post,
-			oncall.OutcomeRefused, 200, "invite", 0, 0},
-		"edit of nothing":    {nil, func(_ *workspace, in oncall.Incident) notifier.Message { return edit(in, "") }, oncall.OutcomeRefused, 0, "there is no message to edit", 0, 0},
-		"edit of a deletion": {nil, func(_ *workspace, in oncall.Incident) notifier.Message { return edit(in, "C00000001/1.000001") }, oncall.OutcomeRefused, 200, "message_not_found", 0, 0},
-		"reply to nothing":   {nil, func(*workspace, oncall.Incident) notifier.Message { return reply(oncall.Reply{}, "") }, oncall.OutcomeRefused, 0, "there is no message", 0, 0},
-		"reply unreadable": {nil, func(*workspace, oncall.Incident) notifier.Message {
-			m := reply(oncall.Reply{}, "C1/1.1")
-			m.Delivery.Body = []byte("{")
-			return m
-		}, oncall.OutcomeRefused, 0, "cannot be read", 0, 0},
-		"a page": {nil, func(_ *workspace, in oncall.Incident) notifier.Message {
-			m := message("#session-alerts", in)
-			m.Delivery.Kind = oncall.KindTriggered
-			return m
-		}, oncall.OutcomeRefused, 0, "cannot be sent to Slack", 0, 0},
-	} {
+	for name, c := range sendCases {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorkspace(t, newActs(), nil)
@@ -202,6 +212,45 @@ func TestSendCancelled(t *testing.T) {
 	})
 }
 
+func TestConformance(t *testing.T) {
+	sendertest.Run(t, func(t *testing.T) sendertest.Harness {
+		s := slacktest.New(slacktest.Options{Token: secretToken, Channels: []string{"#session-alerts"}})
+		arrived := make(chan struct{}, 1)
+		far := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			select {
+			case arrived <- struct{}{}:
+			default:
+			}
+			s.ServeHTTP(w, r)
+		})
+		a := New(Config{BotToken: secretToken, SigningSecret: "hush-hush", APIURL: s.APIURL()}, Options{
+			Policy: testPolicy, HTTPClient: &http.Client{Transport: slacktest.Transport{"slack.test": far}}})
+		t.Cleanup(func() { a.Close() })
+		faults := map[sendertest.Behaviour]slacktest.Fault{
+			sendertest.Refuse:  {Stage: slacktest.Before, Error: "channel_not_found"},
+			sendertest.Busy:    {Stage: slacktest.Before, Error: "service_unavailable"},
+			sendertest.Limited: {Stage: slacktest.Before, Status: 429, RetryAfter: sendertest.RetryAfter},
+			sendertest.Garbage: {Stage: slacktest.Before, Body: "<html>\x00\x07" + secretToken + strings.Repeat("busy ", 1000)},
+			sendertest.Reset:   {Stage: slacktest.During},
+			sendertest.Hang:    {Stage: slacktest.After},
+		}
+		return sendertest.Harness{
+			Sender: a, Arrived: arrived, Secrets: []string{secretToken, "hush-hush"}, Keyless: true, NoEcho: true,
+			Behave: func(b sendertest.Behaviour) {
+				s.Heal()
+				if f, ok := faults[b]; ok {
+					f.Times = -1
+					s.Fail(f)
+				}
+			},
+			Message: func(string) notifier.Message { return message("#session-alerts", open(42, t0, fire(1, t0))) },
+			Recorded: func() []string {
+				return make([]string, len(s.All()))
+			},
+		}
+	})
+}
+
 func TestRateLimitOfTheFake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorkspace(t, newActs(), func(_ *Config, o *slacktest.Options) { o.RateLimit = true })
@@ -224,6 +273,7 @@ func TestSecretsStayHere(t *testing.T) {
 		HTTPClient: &http.Client{Transport: failing{errors.New("proxy says: token=" + secretToken + " hush")}}})
 	defer a.Close()
 	got := a.Send(t.Context(), message("#x", oncall.Incident{Number: 1, Title: "t"}))
+	got.Error += fmt.Sprintf("%v %+v %#v %v", a.cfg, a.cfg, a.cfg, &a.cfg)
 	for _, secret := range []string{secretToken, "hush", "password"} {
 		if strings.Contains(got.Error+got.Excerpt, secret) {
 			t.Errorf("%q shows in %q", secret, got.Error)
