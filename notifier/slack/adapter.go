@@ -151,7 +151,12 @@ func (a *Adapter) Close() error {
 
 // String shows a configuration without its secrets.
 func (c Config) String() string {
-	return fmt.Sprintf("slack api %s, command %s, allow_unknown %v", c.APIURL, c.Command, c.AllowUnknown)
+	api := "?"
+	if u, err := url.Parse(c.APIURL); err == nil {
+		u.User = nil
+		api = u.String()
+	}
+	return fmt.Sprintf("slack api %s, command %s, allow_unknown %v", api, c.Command, c.AllowUnknown)
 }
 
 // GoString is String: %#v must not show the secrets either.

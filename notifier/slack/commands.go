@@ -167,7 +167,9 @@ func (a *Adapter) line(in oncall.Incident, now time.Time) string {
 	emoji, word := stateWord(in.State)
 	s := fmt.Sprintf("%s *#%d* %s", emoji, in.Number, strings.ToLower(word))
 	switch in.State {
-	case oncall.IncidentAcknowledged, oncall.IncidentSnoozed:
+	case oncall.IncidentSnoozed:
+		s += " until " + moment(in.SnoozedUntil, now)
+	case oncall.IncidentAcknowledged:
 		s += " by " + actor(in.AcknowledgedBy)
 	case oncall.IncidentResolved:
 		if in.ResolvedBy != "" {
