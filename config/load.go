@@ -147,7 +147,7 @@ func (l *loading) sections(b *block) {
 		from problem.At[time.Duration]
 		to   *time.Duration
 	}{{b.EvaluationInterval, &l.plan.EvaluationInterval}, {b.UnknownAfter, &l.plan.UnknownAfter}} {
-		if !d.from.IsSet() {
+		if !d.from.IsValid() {
 			continue
 		}
 		if d.from.Value <= 0 {

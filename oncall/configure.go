@@ -173,7 +173,7 @@ func decodeEscalation(d *problem.Document, node *yaml.Node) (problem.At[Escalati
 	problems = append(problems, checkName(d.At(node), b.Name, "escalation")...)
 	e := Escalation{Name: b.Name.Value, GroupBy: []string{"alertname"}, AckTimeout: b.AckTimeout.Value, DeliverWithin: DefaultDeliverWithin}
 	for _, positive := range []problem.At[time.Duration]{b.AckTimeout, b.DeliverWithin} {
-		if positive.IsSet() && positive.Value <= 0 {
+		if positive.IsValid() && positive.Value <= 0 {
 			problems = append(problems, positive.Place.Errorf("expected a duration above 0").WithHint("leave it out for the default"))
 		}
 	}

@@ -19,14 +19,27 @@ import (
 type At[T any] struct {
 	Value T
 	Place Place
+	bad   bool
 }
 
 // IsSet reports whether the file had a value here (null is none).
 func (a At[T]) IsSet() bool { return a.Place.Line > 0 }
 
+// IsValid reports whether the value is in the file and was decoded without a problem: only then is it worth
+// checking further.
+func (a At[T]) IsValid() bool { return a.IsSet() && !a.bad }
+
 func (a *At[T]) locate(p Place) any {
 	a.Place = p
 	return &a.Value
+}
+
+func (a *At[T]) spoil() { a.bad = true }
+
+// located is any At.
+type located interface {
+	locate(p Place) (value any)
+	spoil()
 }
 
 // Strings is a string or a list of strings.
@@ -117,8 +130,12 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value) {
 		return
 	}
 	switch target := v.Addr().Interface().(type) {
-	case interface{ locate(Place) any }:
+	case located:
+		before := len(d.problems.Errors())
 		d.value(n, reflect.ValueOf(target.locate(d.doc.At(n))).Elem())
+		if len(d.problems.Errors()) > before {
+			target.spoil()
+		}
 	case yaml.Unmarshaler:
 		d.delegated(n, func() error { return target.UnmarshalYAML(n) })
 	case obsoleteUnmarshaler:
@@ -338,13 +355,14 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value) {
 }
 
 func (d *decoder) unknownKey(key *yaml.Node, v reflect.Value, names []string) {
+	at := d.doc.keyAt(key)
 	if e, ok := v.Addr().Interface().(KeyExplainer); ok {
 		if message, hint := e.ExplainKey(key.Value); message != "" {
-			d.add(d.doc.At(key).Errorf("%s", message).WithHint("%s", hint))
+			d.add(at.Errorf("%s", message).WithHint("%s", hint))
 			return
 		}
 	}
-	d.add(d.doc.At(key).Errorf("unknown key %q", key.Value).WithHint("%s", DidYouMean(key.Value, names)))
+	d.add(at.Errorf("unknown key %q", key.Value).WithHint("%s", DidYouMean(key.Value, names)))
 }
 
 // collectFields maps keys to the fields of v, inline structs included, and returns an inline map if there

@@ -90,6 +90,23 @@ func (d *Document) At(n *yaml.Node) Place {
 	return d.place(n.Line, n.Column)
 }
 
+// keyAt is the place of a key, without the value: nobody knows what a key that nobody knows holds.
+func (d *Document) keyAt(key *yaml.Node) Place {
+	p := d.At(key)
+	line := []rune(p.Source)
+	from := p.Column - 1 + len([]rune(key.Value))
+	for i := from; i >= 0 && i < len(line); i++ {
+		if line[i] == ':' {
+			p.Source = string(line[:i+1])
+			if strings.TrimSpace(string(line[i+1:])) != "" {
+				p.Source += " …"
+			}
+			break
+		}
+	}
+	return p
+}
+
 // Offset returns the place that is some characters of text into a scalar's value: where a parser of that
 // text found something. It follows quotes, blocks and folding; where it cannot, it is the scalar's start.
 func (d *Document) Offset(n *yaml.Node, bytesIn int) Place {

@@ -27,12 +27,13 @@ func DidYouMean(name string, candidates []string) string {
 	if near := Nearest(name, candidates); near != "" {
 		return `did you mean "` + near + `"?`
 	}
-	const few = 15
-	if len(candidates) == 0 || len(candidates) > few {
-		return ""
-	}
 	sorted := slices.Clone(candidates)
 	slices.Sort(sorted)
+	sorted = slices.Compact(sorted)
+	const few = 15
+	if len(sorted) == 0 || len(sorted) > few {
+		return ""
+	}
 	return "known here: " + strings.Join(sorted, ", ")
 }
 

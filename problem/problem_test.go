@@ -115,7 +115,7 @@ http:
 	var s shape
 	got := printed(t, d.Decode(d.Root, &s))
 	want := `b.yml:1:1: unknown key "nmae"
-    nmae: x
+    nmae: …
     ^
     did you mean "name"?
 b.yml:2:7: expected a duration such as 30s, found "30"
@@ -142,14 +142,14 @@ b.yml:9:10: expected a duration such as 30s, found a list
     - after: [1]
              ^
 b.yml:10:3: "password" would put a secret into the configuration
-    - password: <secret>
+    - password: …
       ^
     put it into a file and use "password_file", or into the environment and use "password_env"
 b.yml:11:2: empty list item
     -
      ^
 b.yml:13:3: unknown key "follow_redirect"
-      follow_redirect: true
+      follow_redirect: …
       ^
     did you mean "follow_redirects"?
 b.yml:14:14: expected a URL such as http://127.0.0.1:9090
@@ -248,7 +248,9 @@ func TestSecret(t *testing.T) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 	}
 	d.Getenv = func(k string) string { return map[string]string{"SET": "v"}[k] }
-	at := func(s string) At[string] { return At[string]{s, Place{File: "dir/c.yml", Line: 1, Column: 9}} }
+	at := func(s string) At[string] {
+		return At[string]{Value: s, Place: Place{File: "dir/c.yml", Line: 1, Column: 9}}
+	}
 	none := At[string]{}
 	for _, c := range []struct {
 		file, env      At[string]
@@ -279,7 +281,7 @@ func TestSecretsAreNeverShown(t *testing.T) {
 		"bot_token: hunter2\n", "bot_token:\n  hunter2\nx: 1\n", "a: {x: 1, bot_token: hunter2, y: 2}\n",
 		"bot_token: |\n  a\n  hunter2\nx: 1\n", "headers: {X-Key: hunter2}\n", "http_headers:\n  X-Key:\n    values: [hunter2]\n",
 		"url: http://me:hunter2@host/\n", "url: http://host/?key=hunter2\n", "# password: hunter2\n", "x: xoxb-hunter2\n",
-		"signing_secret: hunter2: x\n", "a: [whsec_hunter2\n", "bot_token: [a, {b: hunter2}]\n",
+		"signing_secret: hunter2: x\n", "pasword: hunter2\n", "a: {bottoken: hunter2}\n", "a: [whsec_hunter2\n", "bot_token: [a, {b: hunter2}]\n",
 	} {
 		d, _ := Parse("f", []byte(src))
 		for line := range d.lines {

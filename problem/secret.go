@@ -1,14 +1,13 @@
 package problem
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
-
-	"errors"
-	"io/fs"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -31,7 +30,9 @@ func secretKey(key string) bool {
 	case "key", "headers", "http_headers", "proxy_connect_header":
 		return true
 	}
-	return slices.ContainsFunc(secretWords, func(w string) bool { return strings.Contains(key, w) })
+	// A misspelt secret is a secret too.
+	return slices.ContainsFunc(secretWords, func(w string) bool { return strings.Contains(key, w) }) ||
+		len(key) > 4 && Nearest(key, secretWords) != ""
 }
 
 // maskSecrets finds the lines, and the columns in them, that hold a secret written into the file.

@@ -105,7 +105,7 @@ func (f *file) group(n *yaml.Node, first map[string]int) {
 	} else {
 		first[name] = b.Name.Place.Line
 	}
-	if b.UnknownAfter.IsSet() && b.UnknownAfter.Value <= 0 {
+	if b.UnknownAfter.IsValid() && b.UnknownAfter.Value <= 0 {
 		f.add(b.UnknownAfter.Place.Errorf("unknown_after must be above 0"))
 	}
 	f.checkLabels(b.Labels)

@@ -49,19 +49,19 @@ func DecodeConfig(d *problem.Document, n *yaml.Node) (Config, problem.List) {
 	problems := d.Decode(n, &b)
 	decoded := len(problems) == 0
 	c := Config{Timeout: DefaultTimeout, HTTP: b.HTTP}
-	if b.Timeout.IsSet() {
+	if b.Timeout.IsValid() {
 		c.Timeout = b.Timeout.Value
 		if c.Timeout <= 0 {
 			problems = append(problems, b.Timeout.Place.Errorf("timeout must be above 0"))
 		}
 	}
-	if b.URL.IsSet() {
+	if b.URL.IsValid() {
 		u, l := decodeURL(b.URL)
 		c.URL, c.ExternalURL, problems = u, u, append(problems, l...)
 	} else if decoded {
 		problems = append(problems, d.At(n).Errorf("prometheus needs a url").WithHint("such as url: http://127.0.0.1:9090"))
 	}
-	if b.ExternalURL.IsSet() {
+	if b.ExternalURL.IsValid() {
 		u, l := decodeURL(b.ExternalURL)
 		c.ExternalURL, problems = u, append(problems, l...)
 	}

@@ -47,16 +47,16 @@ func DecodeConfig(d *problem.Document, n *yaml.Node) (Config, problem.List) {
 	var b block
 	problems := d.Decode(n, &b)
 	c := Config{Timeout: DefaultTimeout, HTTP: promconfig.DefaultHTTPClientConfig}
-	if b.Timeout.IsSet() {
+	if b.Timeout.IsValid() {
 		c.Timeout = b.Timeout.Value
 		if c.Timeout <= 0 {
 			problems = append(problems, b.Timeout.Place.Errorf("timeout must be above 0"))
 		}
 	}
-	if b.URL.IsSet() {
+	if b.URL.IsValid() {
 		u, l := problem.HTTPURL(b.URL)
 		c.URL, problems = u, append(problems, l...)
-	} else if n.Kind == yaml.MappingNode {
+	} else if n.Kind == yaml.MappingNode && !b.URL.IsSet() {
 		problems = append(problems, d.At(n).Errorf("page_configs needs a url").WithHint("where pages are posted to"))
 	}
 	if n.Kind == yaml.MappingNode && len(problems) == 0 {
