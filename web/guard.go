@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -35,8 +36,22 @@ func (w *Web) guarded(next http.Handler) http.Handler {
 		h.Set("X-Content-Type-Options", "nosniff")
 		// "no-referrer" would make browsers send "Origin: null" with our own forms.
 		h.Set("Referrer-Policy", "same-origin")
+		defer w.recovered(rw, r)
 		protected.ServeHTTP(rw, r)
 	})
+}
+
+// recovered turns a panic into an answer, so that a caller can tell a defect from a lost connection.
+func (w *Web) recovered(rw http.ResponseWriter, r *http.Request) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	if v == http.ErrAbortHandler { //nolint:errorlint // this very value, by its documentation
+		panic(v)
+	}
+	w.o.Logger.Error("A request met a defect", "method", r.Method, "path", loggedPath(r), "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+	w.refuse(rw, r, http.StatusInternalServerError, apiError{Error: "something is wrong inside tocsin; its log says what", Code: string(oncall.CodeInternal)})
 }
 
 // measured observes how long a route takes.

@@ -85,6 +85,15 @@ func TestFailuresOfTheStoreKeepTheirCausesToThemselves(t *testing.T) {
 	}
 }
 
+func TestADefectIsAnAnswerToo(t *testing.T) {
+	m := newMemory()
+	h := site(t, m, func(o *Options) { o.User = func(*http.Request) (string, bool) { panic("defect") } }).Handler()
+	rec := ask(h, "POST", apiBase+"/incidents/42/acknowledge", "")
+	if rec.Code != 500 || !strings.Contains(rec.Body.String(), `"code":"internal"`) || strings.Contains(rec.Body.String(), "defect") {
+		t.Errorf("%d %s", rec.Code, rec.Body)
+	}
+}
+
 func TestTheActor(t *testing.T) {
 	authenticated := func(o *Options) { o.User = func(r *http.Request) (string, bool) { return "chen", true } }
 	for _, c := range []struct {

@@ -93,9 +93,14 @@ func (d *daemon) build(plan *config.Plan, before *generation) (*generation, erro
 	return g, nil
 }
 
-// enact makes g the generation in force. It cannot fail. What was claimed under the one before is sent
-// with its sender; every later claim sees the new one.
+// enact makes g the generation in force. It cannot fail. The senders come first: once a policy is in force
+// it may ask for an endpoint that only they know. What was claimed before is sent by the sender of then.
 func (d *daemon) enact(g *generation) {
+	senders := map[string]notifier.Sender{"page": g.pager}
+	if g.slack != nil {
+		senders["slack"] = g.slack
+	}
+	d.deliveries.Apply(g.policy, senders)
 	before := d.live.Swap(g)
 	if before == nil || before.slack != g.slack {
 		if before != nil {
@@ -103,12 +108,7 @@ func (d *daemon) enact(g *generation) {
 		}
 		g.metrics.activate(d.registry)
 	}
-	senders := map[string]notifier.Sender{"page": g.pager}
-	if g.slack != nil {
-		senders["slack"] = g.slack
-	}
 	d.incidents.Apply(g.policy)
-	d.deliveries.Apply(g.policy, senders)
 	d.evaluator.Apply(g.eval)
 	d.incidents.Wake()
 	d.deliveries.Wake()

@@ -53,6 +53,7 @@ type daemon struct {
 	registry *prometheus.Registry
 	external *url.URL
 	linkKey  []byte
+	hup      <-chan os.Signal
 
 	store      *store.Store
 	evaluator  *evaluator.Evaluator
@@ -80,6 +81,10 @@ func serve(ctx context.Context, f serveFlags, log *slog.Logger, s streams, ready
 	if err := f.validate(); err != nil {
 		return &failure{exitUsage, err}
 	}
+	// From the first moment on: whoever asks for a reload while tocsin starts must not end it.
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
 	log.Info("Starting tocsin", "version", version.Info(), "build", version.BuildContext())
 	plan, warnings, err := loadPlan(f.ConfigFile)
 	if err != nil {
@@ -97,7 +102,7 @@ func serve(ctx context.Context, f serveFlags, log *slog.Logger, s streams, ready
 		return err
 	}
 	defer ports.close()
-	d := &daemon{flags: f, log: log, registry: prometheus.NewRegistry()}
+	d := &daemon{flags: f, log: log, hup: hup, registry: prometheus.NewRegistry()}
 	if d.external, err = f.Web.externalURL(ports, listener); err != nil {
 		return err
 	}
@@ -114,11 +119,11 @@ func serve(ctx context.Context, f serveFlags, log *slog.Logger, s streams, ready
 	d.warn(warnings)
 	d.enact(first)
 	d.reloaded()
-	http := f.Web.serve(ports, d.web.Handler(), d.web.CallbackHandler(), log)
+	site := f.Web.serve(ports, d.web.Handler(), d.web.CallbackHandler(), log)
 	if ready != nil {
 		ready(ports.main[0].Addr().String())
 	}
-	return d.run(ctx, http)
+	return d.run(ctx, site)
 }
 
 // printed prints what is wrong with a configuration by itself, without a program's name before its first
@@ -197,7 +202,7 @@ func (d *daemon) wire() {
 
 // run works until ctx ends or something fails for good, then ends cleanly: first the loops, which finish
 // what is in flight, then the listeners, then (by the caller) the store.
-func (d *daemon) run(ctx context.Context, http *server) error {
+func (d *daemon) run(ctx context.Context, site *server) error {
 	working, stopWork := context.WithCancel(ctx)
 	defer stopWork()
 	worked := make(chan error, 1)
@@ -207,7 +212,7 @@ func (d *daemon) run(ctx context.Context, http *server) error {
 	select {
 	case <-ctx.Done():
 		d.log.Info("Told to end: finishing what is in flight")
-	case err = <-http.failed:
+	case err = <-site.failed:
 		err = fmt.Errorf("the listener failed: %w", err)
 	case err = <-worked:
 		ended = true
@@ -224,7 +229,7 @@ func (d *daemon) run(ctx context.Context, http *server) error {
 	}
 	closing, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
-	http.shutdown(closing)
+	site.shutdown(closing)
 	d.live.Load().close(nil)
 	if err == nil {
 		d.log.Info("Ended")
@@ -289,14 +294,11 @@ func (d *daemon) prune(ctx context.Context) error {
 
 // hangups reloads on SIGHUP. The outcome is logged by reload.
 func (d *daemon) hangups(ctx context.Context) error {
-	c := make(chan os.Signal, 1)
-	signal.Notify(c, syscall.SIGHUP)
-	defer signal.Stop(c)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-c:
+		case <-d.hup:
 			_ = d.reload()
 		}
 	}

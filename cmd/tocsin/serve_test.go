@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -261,6 +262,44 @@ func TestABadReloadLeavesTheOldConfigurationRunning(t *testing.T) {
 	i.await(t, "/metrics", "tocsin_config_last_reload_successful 1")
 	i.await(t, "/api/tocsin/v1/incidents/1", `"state":"resolved"`)
 	i.await(t, "/api/tocsin/v1/incidents/2", `"Gone"`)
+	i.end(t)
+}
+
+func TestSIGHUPReloads(t *testing.T) {
+	noLeaks(t)
+	dir, paged := configured(t)
+	i := start(t, dir, nil)
+	page(t, paged, i)
+	write(t, dir, "rules.yml", fmt.Sprintf(ruleFile, "Gone"))
+	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	i.await(t, "/api/tocsin/v1/incidents", `"Gone"`)
+	i.end(t)
+}
+
+// TestAuthenticatedUsersAct runs with users in --web.config.file: they are who acts, and links need none.
+func TestAuthenticatedUsersAct(t *testing.T) {
+	noLeaks(t)
+	dir, paged := configured(t)
+	// "fakepassword", as exporter-toolkit's own placeholder has it.
+	write(t, dir, "web.yml", "basic_auth_users:\n  ana: $2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi\n")
+	i := start(t, dir, func(f *serveFlags) {
+		f.Web.ConfigFile, f.Web.CallbackAddress = filepath.Join(dir, "web.yml"), "127.0.0.1:0"
+	})
+	page(t, paged, i)
+	var out, errs bytes.Buffer
+	s := streams{&out, &errs}
+	if code := run(t.Context(), []string{"incident", "ack", "1", "--url", i.url}, s); code != exitFailed || !strings.Contains(errs.String(), "who you are") {
+		t.Errorf("without a password: %d %s", code, errs.String())
+	}
+	known := strings.Replace(i.url, "http://", "http://ana:fakepassword@", 1)
+	if code := run(t.Context(), []string{"incident", "ack", "1", "--url", known, "--user", "bo"}, s); code != exitFailed || !strings.Contains(errs.String(), `cannot act as "bo"`) {
+		t.Errorf("under another name: %d %s", code, errs.String())
+	}
+	if code := run(t.Context(), []string{"incident", "ack", "1", "--url", known}, s); code != exitFine || !strings.Contains(out.String(), "acknowledged by ana") {
+		t.Errorf("%d %s%s", code, out.String(), errs.String())
+	}
 	i.end(t)
 }
 
