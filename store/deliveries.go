@@ -1,0 +1,203 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"tocsin/oncall"
+)
+
+// deliveryColumns are in the order of scanDelivery; a page's body comes only with a claim and with Delivery.
+const deliveryColumns = `key, incident, seq, endpoint, kind, round, tier, target, person, priority, state, attempts,
+	created_at, next_at, first_attempt_at, done_at, status, error, excerpt, remote, revision`
+
+func scanDelivery(r *sql.Rows, more ...any) (oncall.Delivery, error) {
+	var d oncall.Delivery
+	var created, next, first, done int64
+	err := r.Scan(append([]any{&d.Key, &d.Incident, &d.Seq, (*string)(&d.Endpoint), (*string)(&d.Kind), &d.Round, &d.Tier,
+		&d.Target, &d.User, &d.Priority, (*string)(&d.State), &d.Attempts,
+		&created, &next, &first, &done, &d.Status, &d.Error, &d.Excerpt, &d.Remote, &d.Revision}, more...)...)
+	d.CreatedAt, d.NextAt, d.FirstAttemptAt, d.DoneAt = fromMicros(created), fromMicros(next), fromMicros(first), fromMicros(done)
+	return d, err
+}
+
+// loadDeliveries returns deliveries without their bodies.
+func loadDeliveries(q queryer, where string, args ...any) ([]oncall.Delivery, error) {
+	var ds []oncall.Delivery
+	err := each(q, "select "+deliveryColumns+" from deliveries where "+where, args, func(r *sql.Rows) error {
+		d, err := scanDelivery(r)
+		ds = append(ds, d)
+		return err
+	})
+	return ds, err
+}
+
+// loadDelivery returns one delivery with its body.
+func loadDelivery(q queryer, key string) (d oncall.Delivery, epoch int64, err error) {
+	found := false
+	err = each(q, "select "+deliveryColumns+", body, epoch from deliveries where key = $1", []any{key}, func(r *sql.Rows) error {
+		found = true
+		var body []byte
+		var err error
+		d, err = scanDelivery(r, &body, &epoch)
+		d.Body = body
+		return err
+	})
+	if err == nil && !found {
+		err = oncall.Errorf(oncall.CodeNotFound, "there is no delivery %s", key)
+	}
+	return d, epoch, err
+}
+
+// Delivery returns one delivery with its body, oncall's not_found for an unknown key.
+func (s *Store) Delivery(ctx context.Context, key string) (d oncall.Delivery, err error) {
+	err = s.view(ctx, func(q queryer) error {
+		d, _, err = loadDelivery(q, key)
+		return err
+	})
+	return d, err
+}
+
+// addDeliveries queues the deliveries of a decision, in order. One whose key exists is there already.
+func (t *tx) addDeliveries(in oncall.Incident, ds []oncall.Delivery, now time.Time) error {
+	if len(ds) == 0 {
+		return nil
+	}
+	t.mine.Deliveries = true
+	var last int64
+	if in.State != "" {
+		if _, err := one(t, "select coalesce(max(seq), 0) from deliveries where incident = $1", []any{in.Number}, &last); err != nil {
+			return err
+		}
+	}
+	b := t.insert("deliveries", "key", "incident", "seq", "endpoint", "kind", "round", "tier", "target", "person", "priority", "body",
+		"state", "epoch", "attempts", "created_at", "next_at", "first_attempt_at", "done_at", "status", "error", "excerpt", "remote", "revision")
+	b.tail = " on conflict (key) do nothing"
+	for i, d := range ds {
+		if d.State == "" {
+			d.State = oncall.DeliveryQueued
+		}
+		if d.CreatedAt.IsZero() {
+			d.CreatedAt = now
+		}
+		if d.NextAt.IsZero() {
+			d.NextAt = d.CreatedAt
+		}
+		if d.Kind == oncall.KindEdit {
+			if err := b.flush(); err != nil { // the one that it replaces may be of this decision
+				return err
+			}
+			if err := t.replaceEdit(in, &d); err != nil {
+				return err
+			}
+		}
+		if err := b.add(d.Key, in.Number, last+1+int64(i), string(d.Endpoint), string(d.Kind), d.Round, d.Tier, d.Target, d.User, d.Priority, d.Body,
+			string(d.State), int64(0), d.Attempts, micros(d.CreatedAt), micros(d.NextAt), micros(d.FirstAttemptAt), micros(d.DoneAt),
+			d.Status, d.Error, d.Excerpt, d.Remote, d.Revision); err != nil {
+			return err
+		}
+	}
+	return b.flush()
+}
+
+// replaceEdit removes the edit that waits for the same message unattempted: d will show the latest state
+// too. d becomes due when the removed one was, or edits in a storm would put each other off for ever.
+func (t *tx) replaceEdit(in oncall.Incident, d *oncall.Delivery) error {
+	if in.State == "" {
+		return nil
+	}
+	var due int64
+	replaced, err := one(t, `delete from deliveries where incident = $1 and endpoint = $2 and kind = 'edit'
+		and state = 'queued' and attempts = 0 and key <> $3 returning next_at`,
+		[]any{in.Number, string(d.Endpoint), d.Key}, &due)
+	if err != nil || !replaced {
+		return err
+	}
+	if at := fromMicros(due); at.Before(d.NextAt) {
+		d.NextAt = at
+	}
+	return nil
+}
+
+// FinishDelivery commits the result of an attempt: the delivery's new state and next time, a timeline entry
+// for the attempt (none for an edit that was delivered or will be retried), and what follows for the
+// incident, as decide says (nil: nothing). decide sees the delivery with its new state. Committing the same
+// result again changes nothing; a delivery that is not being sent by w's lease is a conflict.
+func (s *Store) FinishDelivery(ctx context.Context, w oncall.Write, key string, a oncall.Attempt, state oncall.DeliveryState, nextAt time.Time,
+	decide func(oncall.Incident) (oncall.Decision, error)) error {
+	_, err := do(ctx, s, w, func(t *tx) (struct{}, error) {
+		return struct{}{}, t.finishDelivery(w, key, a, state, nextAt, decide)
+	})
+	return err
+}
+
+func (t *tx) finishDelivery(w oncall.Write, key string, a oncall.Attempt, state oncall.DeliveryState, nextAt time.Time,
+	decide func(oncall.Incident) (oncall.Decision, error)) error {
+	d, epoch, err := loadDelivery(t, key)
+	if err != nil {
+		return err
+	}
+	if a.Number == 0 {
+		a.Number = d.Attempts
+	}
+	if d.State == state && d.Attempts == a.Number {
+		return nil // committed before, by a call that did not learn of it
+	}
+	if d.State != oncall.DeliverySending || w.Lease != nil && epoch != w.Lease.Epoch {
+		return oncall.Errorf(oncall.CodeConflict, "delivery %s is not being sent by this process", key)
+	}
+	// Incidents are locked before their deliveries, here as in UpdateIncident.
+	if _, err := one(t, "select number from incidents where number = $1"+t.d.forUpdate, []any{d.Incident}, new(int64)); err != nil {
+		return err
+	}
+	if err := t.putResult(&d, a, state, nextAt, w.Now); err != nil {
+		return err
+	}
+	t.mine.Deliveries = true // the next one to this endpoint may go
+	if d.Kind != oncall.KindEdit || state != oncall.DeliveryDelivered && state != oncall.DeliveryQueued {
+		entry := oncall.TimelineEntry{At: a.At, Kind: oncall.EntryAttempt, Text: attemptText(d, a), Delivery: key, Attempt: &a}
+		if err := t.addTimeline(oncall.Incident{Number: d.Incident, State: oncall.IncidentTriggered}, []oncall.TimelineEntry{entry}, w.Now); err != nil {
+			return err
+		}
+	}
+	if decide == nil {
+		return nil
+	}
+	_, err = t.decide(d.Incident, w.Now, decide)
+	return err
+}
+
+// putResult writes what an attempt made of a delivery, and sets it in d.
+func (t *tx) putResult(d *oncall.Delivery, a oncall.Attempt, state oncall.DeliveryState, nextAt, now time.Time) error {
+	d.State, d.NextAt, d.DoneAt = state, nextAt, time.Time{}
+	if state.Final() {
+		d.NextAt, d.DoneAt = time.Time{}, now
+	}
+	d.Status, d.Error, d.Excerpt = a.Status, a.Error, a.Excerpt
+	if a.Remote != "" {
+		d.Remote = a.Remote
+	}
+	d.Revision = max(d.Revision, a.Revision)
+	done := micros(d.DoneAt)
+	if state.Final() {
+		done = max(done, 1)
+	}
+	n, err := t.exec(`update deliveries set state = $1, next_at = $2, done_at = $3, status = $4, error = $5, excerpt = $6, remote = $7, revision = $8
+		where key = $9 and state = 'sending'`,
+		string(d.State), micros(d.NextAt), done, d.Status, d.Error, d.Excerpt, d.Remote, d.Revision, d.Key)
+	if err == nil && n == 0 {
+		err = oncall.Errorf(oncall.CodeConflict, "delivery %s is not being sent any more", d.Key)
+	}
+	return err
+}
+
+// LastDelivered returns when the endpoint last delivered anything, zero for never.
+func (s *Store) LastDelivered(ctx context.Context, e oncall.Endpoint) (time.Time, error) {
+	var done int64
+	err := s.view(ctx, func(q queryer) error {
+		_, err := one(q, "select done_at from deliveries where endpoint = $1 and state = 'delivered' order by done_at desc limit 1", []any{string(e)}, &done)
+		return err
+	})
+	return fromMicros(done), err
+}

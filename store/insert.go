@@ -1,0 +1,82 @@
+package store
+
+import (
+	"strconv"
+	"strings"
+)
+
+// holders is the text of n placeholders, counted from first: "$4, $5, $6".
+func holders(first, n int) string {
+	var b strings.Builder
+	for i := range n {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteByte('$')
+		b.WriteString(strconv.Itoa(first + i))
+	}
+	return b.String()
+}
+
+// inserter collects rows of one table and inserts many with one statement, which over a network is the
+// difference between seconds and minutes. It belongs to one use case.
+type inserter struct {
+	t     *tx
+	head  string // insert into … values
+	tail  string // on conflict …
+	width int
+	args  []any
+	wrote int // rows inserted by flush so far
+}
+
+// insertRows is how many rows go into one statement. Fixed sizes keep the number of prepared statements small.
+var insertRows = [...]int{64, 8, 1}
+
+func (t *tx) insert(table string, columns ...string) *inserter {
+	return &inserter{
+		t:     t,
+		head:  "insert into " + table + " (" + strings.Join(columns, ", ") + ") values ",
+		width: len(columns),
+	}
+}
+
+// add takes one row; it is written when there are enough, or by flush.
+func (b *inserter) add(args ...any) error {
+	b.args = append(b.args, args...)
+	if len(b.args) < insertRows[0]*b.width {
+		return nil
+	}
+	return b.flush()
+}
+
+// flush writes the rows that were added.
+func (b *inserter) flush() error {
+	args := b.args
+	b.args = nil
+	for _, n := range insertRows {
+		for len(args) >= n*b.width {
+			wrote, err := b.t.exec(b.statement(n), args[:n*b.width:n*b.width]...)
+			if err != nil {
+				return err
+			}
+			b.wrote += wrote
+			args = args[n*b.width:]
+		}
+	}
+	return nil
+}
+
+func (b *inserter) statement(rows int) string {
+	var s strings.Builder
+	s.WriteString(b.head)
+	for i := range rows {
+		if i > 0 {
+			s.WriteString(", ")
+		}
+		s.WriteByte('(')
+		s.WriteString(holders(1+i*b.width, b.width))
+		s.WriteByte(')')
+	}
+	s.WriteString(b.tail)
+	return s.String()
+}
