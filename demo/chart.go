@@ -33,6 +33,12 @@ type chart struct {
 // PlotH is the plot's height.
 func (c chart) PlotH() float64 { return c.Bottom - c.Top }
 
+// OutageMid and OutageY place the name of the shaded time.
+func (c chart) OutageMid() float64 { return c.Outage.X + c.Outage.W/2 }
+
+// OutageY is a line above the axis.
+func (c chart) OutageY() float64 { return c.Bottom - 10 }
+
 // TickY is the baseline of the hours.
 func (c chart) TickY() float64 { return c.Bottom + 16 }
 
@@ -71,7 +77,7 @@ func (b bar) End() float64 { return b.X + b.W }
 
 // draw makes the chart of a run at a story time.
 func (r *run) draw(name string, width, height float64, now time.Time) chart {
-	c := chart{Name: name, W: width, H: height, Left: 40, Right: width - 12, Top: 16, Bottom: height - 92}
+	c := chart{Name: name, W: width, H: height, Left: 50, Right: width - 12, Top: 16, Bottom: height - 92}
 	if now.After(axisTo) {
 		now = axisTo
 	}
@@ -151,11 +157,11 @@ func (c chart) marks(r *run) []mark {
 	lastX := map[kind]float64{}
 	for _, m := range r.moments() {
 		x := c.x(m.at)
-		if last, ok := lastX[m.kind]; ok && x-last < 9 {
+		if last, ok := lastX[m.Kind]; ok && x-last < 9 {
 			continue
 		}
-		lastX[m.kind] = x
-		out = append(out, mark{X: x, Y: c.y(r.memoryAt(m.at)), Kind: m.kind, Label: hhmm(m.at) + " " + m.text})
+		lastX[m.Kind] = x
+		out = append(out, mark{X: x, Y: c.y(r.memoryAt(m.at)), Kind: m.Kind, Label: hhmm(m.at) + " " + m.Text})
 	}
 	return out
 }
@@ -209,7 +215,7 @@ func (c chart) laneTocsin(r *run, now time.Time) lane {
 		l.Bars = append(l.Bars, bar{s.X, s.W, kindFiring, "triggered"})
 	}
 	for _, m := range r.moments() {
-		l.Dots = append(l.Dots, mark{X: c.x(m.at), Kind: m.kind, Label: hhmm(m.at) + " " + m.text})
+		l.Dots = append(l.Dots, mark{X: c.x(m.at), Kind: m.Kind, Label: hhmm(m.at) + " " + m.Text})
 	}
 	return l
 }

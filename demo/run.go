@@ -77,7 +77,7 @@ func (r *run) step(ctx context.Context, real time.Time) error {
 		in := &r.service.instances[i]
 		if in.crashes > 0 && r.crashes < r.crashesNow() {
 			r.crashes = r.crashesNow()
-			r.deeds = append(r.deeds, moment{key: fmt.Sprint("crash", r.crashes), at: at, kind: kindWorse, text: in.name + " reaches its limit and crashes."})
+			r.deeds = append(r.deeds, moment{key: fmt.Sprint("crash", r.crashes), at: at, Kind: kindWorse, Text: in.name + " reaches its limit and crashes."})
 		}
 	}
 	if at.Before(storyEnd) {
@@ -209,7 +209,7 @@ func (w *World) tell(r *run) {
 	for _, m := range r.moments() {
 		if !w.printed[m.key] {
 			w.printed[m.key] = true
-			w.printf("%s  %s\n", hhmm(m.at), m.text)
+			w.printf("%s  %s\n", hhmm(m.at), m.Text)
 		}
 	}
 	if s := r.summary(); s != nil && !w.printed["summary"] {
@@ -279,7 +279,7 @@ func (w *World) restartService(by string) {
 	if at := r.service.now; at.Sub(r.restart) > 2*time.Minute {
 		r.service.rollingRestart()
 		r.restart = at
-		r.deeds = append(r.deeds, moment{key: "restart" + at.String(), at: at, kind: kindActed, text: by + " restarts the session service. That helps for a while."})
+		r.deeds = append(r.deeds, moment{key: "restart" + at.String(), at: at, Kind: kindActed, Text: by + " restarts the session service. That helps for a while."})
 	}
 }
 
@@ -290,6 +290,6 @@ func (w *World) patchService() {
 	if r := w.now; r.patched.IsZero() {
 		r.service.patch()
 		r.patched = r.service.now
-		r.deeds = append(r.deeds, moment{key: "patch", at: r.patched, kind: kindActed, text: "The patch is applied: expired sessions are cleared again."})
+		r.deeds = append(r.deeds, moment{key: "patch", at: r.patched, Kind: kindActed, Text: "The patch is applied: expired sessions are cleared again."})
 	}
 }

@@ -41,10 +41,10 @@ const (
 
 // moment is something that happened in this run, with tocsin.
 type moment struct {
+	Kind kind
+	Text string
 	key  string // says it once
 	at   time.Time
-	kind kind
-	text string
 }
 
 // The escalations of tocsin.yml.tmpl that the plot knows.
@@ -110,7 +110,7 @@ func (s seen) told(user string, from time.Time) time.Time {
 func (s seen) moments(c clock) []moment {
 	var out []moment
 	say := func(k kind, at time.Time, key, format string, args ...any) {
-		out = append(out, moment{key: key, at: c.story(at), kind: k, text: fmt.Sprintf(format, args...)})
+		out = append(out, moment{key: key, at: c.story(at), Kind: k, Text: fmt.Sprintf(format, args...)})
 	}
 	for _, in := range s.incidents {
 		id := fmt.Sprintf("#%d", in.Number)

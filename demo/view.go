@@ -126,6 +126,8 @@ func drawCall(r *run, c call, later string) callView {
 	case v.State == "acknowledged" && d.AcknowledgedBy != "":
 		v.Title = title(d.AcknowledgedBy) + " has it"
 		v.Text = "Nobody else is paged."
+	case v.State == "updated":
+		v.Text = "Something new about this incident."
 	case v.State == "resolved":
 		v.Title, v.Text = "Over", d.Title
 	}
@@ -152,9 +154,9 @@ func (r *run) narrate(now time.Time, ready bool) string {
 	case !r.seen.told("bo", in.TriggeredAt).IsZero():
 		return "Nobody has answered, so bo is paged as well. Escalation needs no hand; in 2024 it took until 13:45."
 	case !r.seen.told("ana", in.TriggeredAt).IsZero():
-		return "ana is paged by name, in Slack and on her phone. Press Acknowledge as ana, or let her sleep and see who is next."
+		return "Ana is paged by name, in Slack and on her phone. Press Acknowledge as ana, or let her sleep and see who is next."
 	}
-	return "Memory stayed above 80 % for two minutes. The channel knows at once: which service, its limit, and when it is reached. ana is next."
+	return "Memory stayed above 80 % for two minutes. The channel knows at once: which service, its limit, and when it is reached. Ana is next."
 }
 
 func (r *run) narrateWork(in *incident) string {
