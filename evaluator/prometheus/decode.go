@@ -1,6 +1,7 @@
 package prometheus
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -60,6 +61,7 @@ type decoder struct {
 
 	kind    string // data.resultType
 	hasData bool
+	late    json.RawMessage // data.result, where it came before data.resultType
 	samples []evaluator.Sample
 }
 
@@ -113,9 +115,29 @@ func (d *decoder) top(key string) error {
 	case "isPartial":
 		return d.json.Decode(&d.isPartial)
 	case "data":
-		return d.optional(d.data)
+		if err := d.optional(d.data); err != nil {
+			return err
+		}
+		return d.lateResult()
 	}
 	return d.skip()
+}
+
+// lateResult reads a result that came before its type: JSON promises no order of keys.
+func (d *decoder) lateResult() error {
+	if d.late == nil {
+		return nil
+	}
+	if d.kind == "" {
+		return errors.New("it has no data.resultType")
+	}
+	inner := decoder{json: json.NewDecoder(bytes.NewReader(d.late)), kind: d.kind}
+	d.late = nil
+	if err := inner.result(); err != nil {
+		return err
+	}
+	d.samples = inner.samples
+	return nil
 }
 
 // optional is like object, and takes null too: errors may come with "data": null.
@@ -149,6 +171,9 @@ func (d *decoder) data(key string) error {
 		return d.json.Decode(&d.kind)
 	case "result":
 		d.hasData = true
+		if d.kind == "" {
+			return d.json.Decode(&d.late)
+		}
 		return d.result()
 	}
 	return d.skip()
@@ -165,8 +190,6 @@ func (d *decoder) result() error {
 		}
 		d.samples = []evaluator.Sample{{Value: float64(v)}}
 		return nil
-	case "":
-		return errors.New("data.resultType does not come before data.result")
 	}
 	return &evaluator.QueryError{Kind: evaluator.RuleError, Message: fmt.Sprintf(
 		"the expression's answer is a %s; an alerting rule needs an instant vector or a scalar", short(d.kind))}
