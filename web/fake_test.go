@@ -18,6 +18,8 @@ import (
 	"tocsin/oncall"
 )
 
+var external = &url.URL{Scheme: "http", Host: "tocsin.example"}
+
 var began = time.Date(2024, 9, 23, 13, 0, 0, 0, time.UTC)
 
 // memory is a store of incidents in memory that runs the real core, so that what the handlers show is what
@@ -153,10 +155,6 @@ func (m *memory) Delivery(_ context.Context, key string) (oncall.Delivery, error
 // site makes the handlers over m; change may alter the options.
 func site(t *testing.T, m *memory, change func(*Options)) *Web {
 	t.Helper()
-	external, err := url.Parse(m.policy.ExternalURL)
-	if err != nil {
-		t.Fatal(err)
-	}
 	o := Options{Acts: m, Store: m, ExternalURL: external,
 		Evaluated: func() bool { return m.evaluated },
 		Policy:    func() oncall.Policy { return m.policy },

@@ -16,7 +16,7 @@ import (
 // webFlags are those that say how the server is reached. check takes them too, since they must fit the
 // configuration.
 type webFlags struct {
-	ListenAddress   []string `name:"web.listen-address" default:":9093" sep:"none" placeholder:"ADDRESS" help:"Address to listen on; repeatable; port 0 takes any free one."`
+	ListenAddress   []string `name:"web.listen-address" default:":9093" sep:"none" placeholder:"ADDRESS" help:"Address to listen on; repeatable; port 0 takes any free one. Default: :9093."`
 	ExternalURL     string   `name:"web.external-url" placeholder:"URL" help:"Address under which people reach tocsin, for links in messages. Default: the host's name and the port."`
 	RoutePrefix     string   `name:"web.route-prefix" placeholder:"PATH" help:"Prefix of all paths. Default: the path of --web.external-url."`
 	ConfigFile      string   `name:"web.config.file" placeholder:"FILE" help:"TLS and basic authentication of the listener (Prometheus exporter-toolkit)."`
@@ -25,8 +25,8 @@ type webFlags struct {
 
 // serveFlags are all flags of serve.
 type serveFlags struct {
-	ConfigFile string         `name:"config.file" default:"tocsin.yml" placeholder:"FILE" help:"Configuration file."`
-	Storage    string         `name:"storage.path" default:"data/" placeholder:"DIR" help:"Where the database is kept (SQLite)."`
+	ConfigFile string         `name:"config.file" default:"tocsin.yml" placeholder:"FILE" help:"Configuration file. Default: tocsin.yml."`
+	Storage    string         `name:"storage.path" default:"data/" placeholder:"DIR" help:"Where the database is kept (SQLite). Default: data/."`
 	StorageURL string         `name:"storage.url" env:"TOCSIN_STORAGE_URL" placeholder:"URL" help:"Keep everything in PostgreSQL instead: postgres://…"`
 	Retention  model.Duration `name:"storage.retention" default:"120d" help:"How long ended incidents are kept."`
 	Web        webFlags       `embed:""`

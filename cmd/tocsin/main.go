@@ -75,7 +75,6 @@ func run(ctx context.Context, args []string, s streams) int {
 		kong.Description("An alarm bell: it watches Prometheus, decides when a person must know, and pages until somebody has it."),
 		kong.Writers(s.Out, s.Err),
 		kong.Exit(func(code int) { exited = code; panic(exitNow{}) }),
-		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 120}),
 		kong.Vars{"demo_speed": strconv.FormatFloat(demo.DefaultSpeed, 'g', -1, 64)},
 		kong.BindTo(ctx, (*context.Context)(nil)),
