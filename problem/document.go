@@ -14,17 +14,17 @@ import (
 )
 
 // Document is one YAML document of one file, with what is needed to say where something is wrong in it and
-// to reach what it refers to. It is not changed after Parse, except that a caller may replace Read and
-// Getenv before decoding.
+// to reach what it refers to. A caller may replace Read and Getenv before decoding. It is for one goroutine.
 type Document struct {
 	File string
-	Root *yaml.Node // the document's value; nil for an empty document
+	Root *yaml.Node // the document's value; nil for an empty document, or null
 
 	Read   func(file string) ([]byte, error) // reads files that the document names; os.ReadFile by default
 	Getenv func(key string) string           // os.Getenv by default
 
 	lines   []string
-	masked  map[int]int // line → column from which it holds a secret
+	masked  map[int]int    // line → column from which it holds a secret
+	shown   map[int]string // line → its text as it may be shown; one copy for all places in it
 	nodes   int         // in the tree, aliases not followed
 	lenient bool        // empty list items and keys are dropped with a warning, as yaml does
 }
@@ -43,7 +43,7 @@ func ParseFirst(file string, source []byte) (*Document, List) {
 
 func parse(file string, source []byte, lenient bool) (*Document, List) {
 	d := &Document{File: file, Read: os.ReadFile, Getenv: os.Getenv, lenient: lenient,
-		lines: strings.Split(string(source), "\n"), masked: map[int]int{}}
+		lines: strings.Split(string(source), "\n"), masked: map[int]int{}, shown: map[int]string{}}
 	decoder := yaml.NewDecoder(bytes.NewReader(source))
 	var root yaml.Node
 	if err := decoder.Decode(&root); errors.Is(err, io.EOF) {
@@ -51,7 +51,7 @@ func parse(file string, source []byte, lenient bool) (*Document, List) {
 	} else if err != nil {
 		return d, List{d.syntaxProblem(source, err)}
 	}
-	if root.Kind == yaml.DocumentNode && len(root.Content) == 1 {
+	if root.Kind == yaml.DocumentNode && len(root.Content) == 1 && !isNull(root.Content[0]) {
 		d.Root = root.Content[0]
 		d.maskSecrets()
 	}
@@ -140,6 +140,8 @@ func (d *Document) Offset(n *yaml.Node, bytesIn int) Place {
 type walker struct {
 	lines        []string
 	line, column int // from 1
+	text         []rune
+	textLine     int // the line that text is of
 }
 
 func isBlank(r rune) bool { return r == ' ' || r == '\t' || r == '\n' || r == '\r' }
@@ -149,12 +151,11 @@ func (w *walker) peek() rune {
 	if w.line > len(w.lines) {
 		return 0
 	}
-	i := 1
-	for _, r := range w.lines[w.line-1] {
-		if i == w.column {
-			return r
-		}
-		i++
+	if w.textLine != w.line {
+		w.text, w.textLine = []rune(w.lines[w.line-1]), w.line
+	}
+	if w.column <= len(w.text) {
+		return w.text[w.column-1]
 	}
 	return '\n'
 }

@@ -86,6 +86,14 @@ var (
 
 // sourceLine returns a line as it may be shown: secrets that somebody wrote into the file are masked.
 func (d *Document) sourceLine(line int) string {
+	if text, ok := d.shown[line]; ok {
+		return text
+	}
+	d.shown[line] = d.maskLine(line)
+	return d.shown[line]
+}
+
+func (d *Document) maskLine(line int) string {
 	text := strings.TrimRight(d.lines[line-1], "\r")
 	if column, ok := d.masked[line]; ok {
 		runes := []rune(text)

@@ -261,3 +261,18 @@ func TestOrderIsStable(t *testing.T) {
 		t.Error(slices.Collect(maps.Keys(seen)))
 	}
 }
+
+// BenchmarkReadOneLine reads a file as programs write them: all in one line, which every place refers to.
+func BenchmarkReadOneLine(b *testing.B) {
+	var rules []string
+	for i := range 2000 {
+		rules = append(rules, fmt.Sprintf(`{"alert": "A%d", "expr": "up == %d", "labels": {"severity": "page"}, "annotations": {"summary": "x {{ $value }}"}}`, i, i))
+	}
+	source := `{"groups": [{"name": "g", "rules": [` + strings.Join(rules, ", ") + "]}]}"
+	b.SetBytes(int64(len(source)))
+	for b.Loop() {
+		if set, problems := readOne(source); set.Rules() != len(rules) || len(problems) > 0 {
+			b.Fatal(problems)
+		}
+	}
+}
