@@ -23,6 +23,7 @@ type generation struct {
 	places    chan struct{}           // a token per query in flight
 	rules     []*bound
 	watchWake chan struct{} // tells the watch that some rule's health changed
+	wg        sync.WaitGroup
 }
 
 // generation evaluates the plan that was applied last until another is applied or ctx ends.
@@ -34,20 +35,19 @@ func (e *Evaluator) generation(ctx context.Context, lease oncall.Lease, fail con
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	g, groups, orphans := e.bind(lease, fail)
-	var wg sync.WaitGroup
 	for _, gr := range groups {
-		wg.Go(func() { gr.grid(ctx) })
-		wg.Go(func() { gr.extras(ctx) })
+		g.wg.Go(func() { gr.grid(ctx) })
+		g.wg.Go(func() { gr.extras(ctx) })
 	}
 	w := &watch{gen: g, orphans: orphans}
-	wg.Go(func() { w.run(ctx) })
+	g.wg.Go(func() { w.run(ctx) })
 	select {
 	case <-ctx.Done():
 	case <-e.applied:
 		wake(e.applied)
 	}
 	cancel()
-	wg.Wait()
+	g.wg.Wait()
 }
 
 // bind connects the plan's rules with their states. No generation runs meanwhile.

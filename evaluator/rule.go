@@ -20,6 +20,7 @@ type ruleState struct {
 	eval sync.Mutex    // held over a whole evaluation, query and commit included
 
 	// Guarded by eval.
+	begun      int       // counts evaluations: a retry of an earlier one gives way
 	lastAt     time.Time // timestamp of the last evaluation
 	staleSince time.Time // when a commit failed; zero: memory is what the store has
 
@@ -67,6 +68,7 @@ func (g *generation) evaluate(ctx context.Context, b *bound, at time.Time, dueOn
 	if at.Before(s.lastAt) {
 		at = s.lastAt // the extra evaluation of a later instant overtook the grid
 	}
+	s.begun++
 	start := time.Now()
 	obs, x, stop, err := g.observe(ctx, b, at, timeout)
 	defer stop()
@@ -75,12 +77,27 @@ func (g *generation) evaluate(ctx context.Context, b *bound, at time.Time, dueOn
 	}
 	obs.DueOnly = dueOnly
 	g.e.metrics.evaluated(time.Since(start), err)
-	until := at.Add(b.plan.interval(b.group))
-	done := g.settle(ctx, s, until, func() outcome { return decide(b, obs, x, s.alerts, s.health) })
-	if done {
-		s.lastAt = at
+	s.lastAt = at
+	settle := func() bool {
+		return g.settle(ctx, s, func() outcome { return decide(b, obs, x, s.alerts, s.health) })
+	}
+	if begun := s.begun; !settle() {
+		g.wg.Go(func() { g.retry(ctx, s, begun, settle) })
 	}
 	return err
+}
+
+// retry goes on with an evaluation whose commit failed, beside the other rules of the group, until it
+// succeeds or the rule is evaluated anew.
+func (g *generation) retry(ctx context.Context, s *ruleState, begun int, settle func() bool) {
+	for delay := retryFirst; sleep(ctx, delay); delay = min(2*delay, retryLast) {
+		s.eval.Lock()
+		done := s.begun != begun || settle()
+		s.eval.Unlock()
+		if done {
+			return
+		}
+	}
 }
 
 // observe asks the backend and prepares the answer for the core. stop releases the expander.
@@ -215,27 +232,20 @@ func withExternal(ls, external labels.Labels) labels.Labels {
 	return lb.Labels()
 }
 
-// settle commits what decide makes of s, and swaps it in. After a failed commit it loads s again and
-// decides anew, until it succeeds, until has passed, or ctx ends; then the next evaluation goes on from
-// there. s.eval is held. It reports success.
-func (g *generation) settle(ctx context.Context, s *ruleState, until time.Time, decide func() outcome) bool {
-	for delay := retryFirst; ; delay = min(2*delay, retryLast) {
-		err := g.commitOnce(ctx, s, decide)
-		switch {
-		case err == nil:
-			return true
-		case errors.Is(err, oncall.ErrLeaseLost):
-			g.fail(err)
-			return false
-		case ctx.Err() != nil:
-			return false
-		}
-		g.e.metrics.commitFailures.Inc()
-		g.e.log.Error("Cannot commit an evaluation, will load the state again and retry", "rule", s.id, "err", err)
-		if time.Now().Add(delay).After(until) || !sleep(ctx, delay) {
-			return false
-		}
+// settle commits what decide makes of s, and swaps it in; where the last commit failed it loads s again
+// first. s.eval is held. It reports whether there is nothing left to try.
+func (g *generation) settle(ctx context.Context, s *ruleState, decide func() outcome) bool {
+	err := g.commitOnce(ctx, s, decide)
+	switch {
+	case err == nil:
+		return true
+	case errors.Is(err, oncall.ErrLeaseLost):
+		g.fail(err)
+		return true
 	}
+	g.e.metrics.commitFailures.Inc()
+	g.e.log.Error("Cannot commit an evaluation, will load the state again and retry", "rule", s.id, "err", err)
+	return false
 }
 
 func (g *generation) commitOnce(ctx context.Context, s *ruleState, decide func() outcome) error {
@@ -243,6 +253,7 @@ func (g *generation) commitOnce(ctx context.Context, s *ruleState, decide func()
 		if err := g.e.reload(ctx, s); err != nil {
 			return fmt.Errorf("loading the state again: %w", err)
 		}
+		wake(g.watchWake) // the health may be another than the watch saw last
 	}
 	out := decide()
 	if !out.ev.Empty() {

@@ -61,7 +61,7 @@ func (w *watch) check(ctx context.Context) time.Time {
 func (w *watch) retire(ctx context.Context, s *ruleState, now time.Time) bool {
 	s.eval.Lock()
 	defer s.eval.Unlock()
-	ok := w.gen.settle(ctx, s, now, func() outcome {
+	ok := w.gen.settle(ctx, s, func() outcome {
 		reason := "rule removed"
 		if len(s.alerts) > 0 && s.alerts[0].Evidence.File != "" {
 			reason = "rule removed from " + s.alerts[0].Evidence.File
@@ -132,7 +132,7 @@ func (w *watch) stepBuiltin(ctx context.Context, now time.Time) (next time.Time,
 	s.eval.Lock()
 	defer s.eval.Unlock()
 	found, next := g.blinded(now)
-	ok = g.settle(ctx, s, now, func() outcome {
+	ok = g.settle(ctx, s, func() outcome {
 		var out outcome
 		out.ev.At = now
 		standing := map[oncall.RuleID]bool{}
