@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+	_ "time/tzdata" // a time zone must mean the same where the machine has no list of them
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"

@@ -25,8 +25,8 @@ type Document struct {
 	lines   []string
 	masked  map[int]int    // line → column from which it holds a secret
 	shown   map[int]string // line → its text as it may be shown; one copy for all places in it
-	nodes   int         // in the tree, aliases not followed
-	lenient bool        // empty list items and keys are dropped with a warning, as yaml does
+	nodes   int            // in the tree, aliases not followed
+	lenient bool           // empty list items and keys are dropped with a warning, as yaml does
 }
 
 // Parse reads a file that must hold one YAML document, or nothing. The document is usable (for At) even

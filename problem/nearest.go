@@ -37,9 +37,9 @@ func DidYouMean(name string, candidates []string) string {
 	return "known here: " + strings.Join(sorted, ", ")
 }
 
-func fold(s string) string {
-	return strings.NewReplacer("-", "_", " ", "_").Replace(strings.ToLower(s))
-}
+var separators = strings.NewReplacer("-", "_", " ", "_")
+
+func fold(s string) string { return separators.Replace(strings.ToLower(s)) }
 
 // distance is the number of insertions, deletions, substitutions and swaps of neighbours that turn a into
 // b; lengths that differ by more than limit are not compared.
