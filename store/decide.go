@@ -30,34 +30,34 @@ func (t *tx) decide(number int64, now time.Time, decide func(oncall.Incident) (o
 		"incident #%d: deliveries that were to be taken back keep being sent; try again", number)
 }
 
-// apply writes a decision that changes something about in, in the order of its fields. It reports false,
-// with nothing written, when a delivery that it takes back was attempted by now.
+// apply writes a decision that changes something about in. It reports false, with nothing written, when a
+// delivery that it takes back was attempted by now.
 func (t *tx) apply(in oncall.Incident, d oncall.Decision, now time.Time) (ok bool, err error) {
 	if d.Incident.Number != in.Number || d.Incident.Key != in.Key {
 		return false, oncall.Errorf(oncall.CodeInternal, "a decision about incident #%d came back as #%d", in.Number, d.Incident.Number)
 	}
-	err = t.under("decision", func() error {
-		if err := t.drop(in.Number, d.Drop, now); err != nil {
-			return err
+	if len(d.Drop) > 0 { // first, so that nothing else is to be undone
+		err = t.under("taking_back", func() error { return t.drop(in.Number, d.Drop, now) })
+		if errors.Is(err, errAttempted) {
+			return false, nil
 		}
-		if err := t.putIncident(in, d.Incident, now); err != nil {
-			return err
+		if err != nil {
+			return false, err
 		}
-		if err := t.putIncidentAlerts(in, d.Alerts); err != nil {
-			return err
-		}
-		if err := t.addDeliveries(in, d.Deliveries, now); err != nil {
-			return err
-		}
-		if err := t.addTimeline(in, d.Timeline, now); err != nil {
-			return err
-		}
-		return t.appendChanges(d.Requeue)
-	})
-	if errors.Is(err, errAttempted) {
-		return false, nil
 	}
-	return err == nil, err
+	if err := t.putIncident(in, d.Incident, now); err != nil {
+		return false, err
+	}
+	if err := t.putIncidentAlerts(in, d.Alerts); err != nil {
+		return false, err
+	}
+	if err := t.addDeliveries(in, d.Deliveries, now); err != nil {
+		return false, err
+	}
+	if err := t.addTimeline(in, d.Timeline, now); err != nil {
+		return false, err
+	}
+	return true, t.appendChanges(d.Requeue)
 }
 
 var errAttempted = errors.New("a delivery that was to be taken back was attempted")

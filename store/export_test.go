@@ -137,3 +137,15 @@ func (s *Store) CommitsOf(t testing.TB, n, changes int) int {
 	}
 	return len(seen)
 }
+
+// During calls f in the middle of a use case and returns what became of it.
+func (s *Store) During(t testing.TB, f func()) error {
+	t.Helper()
+	return s.raw(t, false, func(x *tx) error {
+		if err := put(x, "before"); err != nil {
+			return err
+		}
+		f()
+		return put(x, "after")
+	})
+}

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"flag"
 	"os"
 	"testing"
 
@@ -24,6 +25,10 @@ var (
 func TestMain(m *testing.M) {
 	if dir := os.Getenv("TOCSIN_TEST_VICTIM"); dir != "" {
 		victim(dir)
+	}
+	// A walk on PostgreSQL begins with a new database, which takes a while; -rapid.checks asks for more.
+	if err := flag.Set("rapid.checks", "25"); err != nil {
+		panic(err)
 	}
 	code := pgtest.Main(m)
 	if code == 0 {

@@ -53,7 +53,8 @@ func (s *Store) openSQLite(ctx context.Context, path string, o Options) error {
 	}
 	write, err := sql.Open("sqlite", sqliteDSN(path, url.Values{
 		"_txlock": {"immediate"},
-		"_pragma": {"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)"},
+		"_pragma": {"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
+			"temp_store(MEMORY)"}, // what savepoints remember
 	}))
 	if err != nil {
 		return err

@@ -128,7 +128,7 @@ create table deliveries (
 );
 create unique index deliveries_order on deliveries (incident, seq);
 create unique index deliveries_sending on deliveries (incident, endpoint) where state = 'sending';
-create index deliveries_waiting on deliveries (endpoint, priority, next_at) where state in ('queued', 'sending');
+create index deliveries_waiting on deliveries (endpoint, priority, next_at, incident, seq) where state in ('queued', 'sending');
 create index deliveries_unfinished on deliveries (incident, endpoint, seq) where state in ('queued', 'sending');
 create index deliveries_next on deliveries (next_at) where state = 'queued';
 create index deliveries_done on deliveries (endpoint, done_at) where state = 'delivered';
