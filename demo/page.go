@@ -78,7 +78,7 @@ func (w *World) handler() (http.Handler, error) {
 	own.Handle("GET /static/", http.StripPrefix("/static/", http.FileServerFS(static)))
 	own.HandleFunc("POST /press", w.servePress)
 	own.HandleFunc("POST /command", w.serveCommand)
-	own.HandleFunc("POST /restart", w.serveDeed(func(context.Context) error { w.restartService("You"); return nil }))
+	own.HandleFunc("POST /restart", w.serveDeed(func(context.Context) error { w.restartService("You restart"); return nil }))
 	own.HandleFunc("POST /patch", w.serveDeed(func(context.Context) error { w.patchService(); return nil }))
 	own.HandleFunc("POST /again", w.serveDeed(func(ctx context.Context) error { return w.begin(context.WithoutCancel(ctx)) }))
 	own.HandleFunc("POST /engineer", w.serveDeed(func(context.Context) error { w.toggleEngineer(); return nil }))

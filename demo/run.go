@@ -254,7 +254,7 @@ func (w *World) act(ctx context.Context, base string, r *run, todo deed, s situa
 		}
 		err = w.press(ctx, base, msgs[len(msgs)-1], "tocsin_acknowledge", bo.slack)
 	case deedRestart:
-		w.restartService(title(s.incident.AcknowledgedBy))
+		w.restartService(title(s.incident.AcknowledgedBy) + " restarts")
 	case deedPatch:
 		w.patchService()
 	}
@@ -271,15 +271,16 @@ func (w *World) press(ctx context.Context, base string, m slacktest.Message, act
 	return err
 }
 
-// restartService restarts the session service's instances one after the other.
-func (w *World) restartService(by string) {
+// restartService restarts the session service's instances one after the other, unless that is going on
+// already. who begins the sentence that tells of it: "Bo restarts".
+func (w *World) restartService(who string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	r := w.now
-	if at := r.service.now; at.Sub(r.restart) > 2*time.Minute {
+	if at := r.service.now; at.Sub(r.restart) > 4*time.Minute {
 		r.service.rollingRestart()
 		r.restart = at
-		r.deeds = append(r.deeds, moment{key: "restart" + at.String(), at: at, Kind: kindActed, Text: by + " restarts the session service. That helps for a while."})
+		r.deeds = append(r.deeds, moment{key: "restart" + at.String(), at: at, Kind: kindActed, Text: who + " the session service. That helps for a while."})
 	}
 }
 

@@ -42,6 +42,7 @@ type instance struct {
 	phase    time.Duration // of its garbage collections
 	pace     float64       // its share of the leak: load is never quite even
 	downTill time.Time     // in the past: up
+	drained  bool          // its requests went elsewhere before it went down
 	restarts int           // wanted ones and crashes
 	crashes  int
 	restart  time.Time // a wanted restart that is due, zero if none
@@ -88,7 +89,7 @@ func (s *service) advance(dt time.Duration) {
 func (s *service) advanceInstance(in *instance, dt time.Duration) {
 	if !in.restart.IsZero() && !s.now.Before(in.restart) {
 		in.restart = time.Time{}
-		s.stop(in, restartTakes)
+		s.stop(in, restartTakes, true)
 	}
 	if !in.up(s.now) {
 		return
@@ -102,13 +103,14 @@ func (s *service) advanceInstance(in *instance, dt time.Duration) {
 	}
 	if in.ratio(s.now) >= 1 {
 		in.crashes++
-		s.stop(in, crashTakes)
+		s.stop(in, crashTakes, false)
 	}
 }
 
 // stop takes the instance down; it comes back by itself with the memory of a fresh process.
-func (s *service) stop(in *instance, takes time.Duration) {
+func (s *service) stop(in *instance, takes time.Duration, drained bool) {
 	in.restarts++
+	in.drained = drained
 	in.downTill = s.now.Add(takes)
 	in.level = freshLevel
 }
@@ -144,7 +146,9 @@ func (s *service) errorRatio() float64 {
 	for i := range s.instances {
 		in := &s.instances[i]
 		if !in.up(s.now) {
-			sum += failedIfDown
+			if !in.drained {
+				sum += failedIfDown
+			}
 			continue
 		}
 		pain := max(in.ratio(s.now)-painFrom, 0) / (1 - painFrom)
