@@ -1,16 +1,14 @@
 package evaluator
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/model/labels"
-	"pgregory.net/rapid"
 
 	"tocsin/oncall"
 	"tocsin/rules"
@@ -189,234 +187,6 @@ func TestPartialAnswerHoldsAndIsReported(t *testing.T) {
 	})
 }
 
-func TestRestartIsInvisible(t *testing.T) {
-	inBubble(t, group(rule(t, "Kept", "x > 1", keeps(time.Minute)), rule(t, "Held", "y > 1", holds(2*time.Minute))), func(r *rig) {
-		r.backend.set("x > 1", map[string]float64{"a": 2})
-		r.backend.set("y > 1", map[string]float64{"a": 2})
-		r.pass(3 * time.Second)
-		active := r.store.stored()[1].ActiveAt
-		r.backend.set("x > 1", nil)
-		r.pass(20 * time.Second)
-		r.halt()
-		r.pass(30 * time.Second)
-		r.start()
-		r.pass(35 * time.Second)
-		r.wantTold(0, "firing Kept", "resolved Kept")
-		r.halt()
-		r.pass(10 * time.Minute)
-		r.start()
-		r.pass(2 * time.Second)
-		r.wantTold(2, "firing Held")
-		if c := r.store.changes[2]; !strings.HasPrefix(c.Reason, "breached for 11m") || !r.store.stored()[0].ActiveAt.Equal(active) {
-			t.Errorf("%+v", c)
-		}
-	})
-}
-
-func TestPendingTimeIsForgottenAfterAnHour(t *testing.T) {
-	inBubble(t, group(rule(t, "Held", "y > 1", holds(2*time.Minute))), func(r *rig) {
-		r.backend.set("y > 1", map[string]float64{"a": 2})
-		r.pass(3 * time.Second)
-		r.halt()
-		r.pass(61 * time.Minute)
-		r.start()
-		r.pass(110 * time.Second)
-		r.wantTold(0)
-		r.pass(15 * time.Second)
-		r.wantTold(0, "firing Held")
-	})
-}
-
-func TestReload(t *testing.T) {
-	a, b := rule(t, "A", "x > 1"), rule(t, "B", "y > 1", holds(20*time.Second))
-	inBubble(t, group(a, b), func(r *rig) {
-		r.plan.ExternalLabels = labels.FromStrings("cluster", "old")
-		r.e.Apply(r.plan)
-		r.backend.set("x > 1", map[string]float64{"a": 2})
-		r.backend.set("y > 1", map[string]float64{"a": 2})
-		r.pass(10 * time.Second)
-		n := len(r.backend.questions("x > 1"))
-		active := r.store.stored()[1].ActiveAt
-
-		r.plan.Groups = group(b)
-		r.plan.ExternalLabels = labels.FromStrings("cluster", "new")
-		r.e.Apply(r.plan)
-		r.pass(time.Millisecond)
-		r.wantTold(0, "firing A", "resolved A")
-		c := r.store.changes[1]
-		if c.Reason != "rule removed from rules.yml" || c.Labels.Get("cluster") != "old" || c.Source != "rule:g/A" {
-			t.Errorf("%+v", c)
-		}
-		if len(r.backend.questions("x > 1")) != n {
-			t.Error("a removed rule was asked")
-		}
-		r.pass(time.Until(active.Add(20*time.Second)) + 30*time.Millisecond)
-		r.wantTold(2, "firing B")
-		if c := r.store.changes[2]; !c.StartsAt.Equal(active.Add(20*time.Second)) || c.Labels.Get("cluster") != "new" {
-			t.Errorf("the reload moved a for: %+v", c)
-		}
-		r.plan.Groups = nil
-		r.e.Apply(r.plan)
-		r.pass(time.Millisecond)
-		r.wantTold(3, "resolved B")
-		if len(r.store.stored()) != 0 {
-			t.Errorf("left: %+v", r.store.stored())
-		}
-	})
-}
-
-func TestReloadKeepsTheGrid(t *testing.T) {
-	inBubble(t, group(rule(t, "A", "x > 1")), func(r *rig) {
-		r.pass(20 * time.Second)
-		before := len(r.backend.questions("x > 1"))
-		for range 20 {
-			r.e.Apply(r.plan)
-			r.pass(100 * time.Millisecond)
-		}
-		if n := len(r.backend.questions("x > 1")) - before; n > 1 {
-			t.Errorf("%d evaluations in 2 s of reloads", n)
-		}
-		r.plan.Interval = time.Second
-		r.e.Apply(r.plan)
-		before = len(r.backend.questions("x > 1"))
-		r.pass(10 * time.Second)
-		if n := len(r.backend.questions("x > 1")) - before; n < 9 || n > 11 {
-			t.Errorf("%d evaluations in 10 s after the interval became 1 s", n)
-		}
-	})
-}
-
-func TestRemovedWhileDownResolves(t *testing.T) {
-	inBubble(t, group(rule(t, "A", "x > 1"), rule(t, "B", "y > 1")), func(r *rig) {
-		r.backend.set("x > 1", map[string]float64{"a": 2})
-		r.backend.fail("y > 1")
-		r.pass(6 * time.Minute)
-		r.wantTold(0, "firing A", "firing TocsinCannotEvaluate")
-		r.halt()
-		r.plan.Groups = nil
-		r.store.failing(func(op string) failure {
-			if op == "commit" && time.Now().Second()%2 == 0 {
-				return failsAfter
-			}
-			return works
-		})
-		r.start()
-		r.pass(3 * time.Second)
-		got := r.store.told(2)
-		slices.Sort(got)
-		if fmt.Sprint(got) != "[resolved A resolved TocsinCannotEvaluate]" || len(r.store.health) != 0 {
-			t.Errorf("%q, health %v", got, r.store.health)
-		}
-	})
-}
-
-func TestStoreFailures(t *testing.T) {
-	for _, f := range []failure{failsBefore, failsAfter} {
-		t.Run(fmt.Sprint(f), func(t *testing.T) {
-			inBubble(t, group(rule(t, "A", "x > 1"), rule(t, "B", "y > 1", holds(20*time.Second))), func(r *rig) {
-				r.pass(3 * time.Second)
-				r.backend.set("x > 1", map[string]float64{"a": 2, "b": 3})
-				r.backend.set("y > 1", map[string]float64{"a": 2})
-				r.store.failing(func(op string) failure {
-					if op == "load" {
-						return failsBefore
-					}
-					return f
-				})
-				r.pass(time.Minute)
-				r.store.failing(func(string) failure { return works })
-				r.pass(6 * time.Second)
-				if got := r.store.told(0); len(got) < 2 {
-					t.Errorf("6 s after the store is back: %q", got)
-				}
-				r.pass(40 * time.Second)
-				got := r.store.told(0)
-				slices.Sort(got)
-				if !slices.Equal(got, []string{"firing A", "firing A", "firing B"}) {
-					t.Errorf("told %q", got)
-				}
-			})
-		})
-	}
-}
-
-func TestLostLeaseEndsRun(t *testing.T) {
-	inBubble(t, group(rule(t, "A", "x > 1")), func(r *rig) {
-		r.pass(3 * time.Second)
-		r.store.failing(func(string) failure { return losesLease })
-		r.backend.set("x > 1", map[string]float64{"a": 2})
-		err := <-r.done
-		if !errors.Is(err, oncall.ErrLeaseLost) {
-			t.Errorf("Run returned %v", err)
-		}
-		if r.e.Ready() {
-			t.Error("ready without a lease")
-		}
-		r.done <- nil
-	})
-}
-
-func TestRunWaitsForTheStore(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := &rig{t: t, store: newMemStore(), backend: newFakeBackend()}
-		r.plan = Plan{Groups: group(rule(t, "A", "x > 1")), Backend: r.backend, Interval: 15 * time.Second}
-		r.store.failing(func(string) failure { return failsBefore })
-		r.start()
-		r.pass(30 * time.Second)
-		if r.e.Ready() || len(r.backend.questions("x > 1")) != 0 {
-			t.Error("evaluates without its memory")
-		}
-		r.store.failing(func(string) failure { return works })
-		r.pass(8 * time.Second)
-		if !r.e.Ready() {
-			t.Error("not ready")
-		}
-		r.halt()
-	})
-}
-
-func TestTemplates(t *testing.T) {
-	rs := group(rule(t, "A", "x > 1",
-		labelled("severity", "{{ if gt $value 5.0 }}critical{{ else }}warning{{ end }}", "i", "", "team", "{{ $labels.i }}-{{ $externalLabels.cluster }}"),
-		func(r *rules.Rule) {
-			r.Annotations = map[string]string{
-				"asked":  `{{ with query "up" }}{{ . | first | value }}{{ end }}`,
-				"broken": `{{ index $labels 1 }}`,
-				"url":    `{{ externalURL }} {{ pathPrefix }} {{ $externalURL }}`,
-			}
-		}))
-	inBubble(t, rs, func(r *rig) {
-		r.plan.ExternalLabels = labels.FromStrings("cluster", "c1", "severity", "none")
-		r.e.Apply(r.plan)
-		r.backend.set("x > 1", map[string]float64{"a": 2, "b": 9})
-		r.backend.set("up", map[string]float64{"a": 42})
-		r.pass(3 * time.Second)
-		r.wantTold(0, "firing A", "firing A")
-		a, b := r.store.changes[0], r.store.changes[1]
-		if a.Labels.String() != `{alertname="A", cluster="c1", severity="warning", team="a-c1"}` || b.Labels.Get("severity") != "critical" {
-			t.Errorf("%s, %s", a.Labels, b.Labels)
-		}
-		if a.Annotations["asked"] != "42" || !strings.HasPrefix(a.Annotations["broken"], "<error expanding template: ") || a.Annotations["url"] != "http://tocsin/x /x http://tocsin/x" {
-			t.Errorf("%q", a.Annotations)
-		}
-		if n := len(r.backend.questions("up")); n != 1 {
-			t.Errorf("the template's query was asked %d times", n)
-		}
-	})
-}
-
-func TestHangingTemplateQueryDelaysABit(t *testing.T) {
-	inBubble(t, group(rule(t, "A", "x > 1", annotated("asked", `{{ query "up" }}`))), func(r *rig) {
-		r.backend.set("x > 1", map[string]float64{"a": 2})
-		r.backend.slow("up", time.Hour)
-		r.pass(5 * time.Second)
-		r.wantTold(0, "firing A")
-		if got := r.store.changes[0].Annotations["asked"]; !strings.HasPrefix(got, "<error expanding template: ") {
-			t.Errorf("%q", got)
-		}
-	})
-}
-
 func TestErrorsOfTheRuleKeepItsState(t *testing.T) {
 	for _, tc := range []struct {
 		name string
@@ -491,78 +261,58 @@ func TestConcurrencyIsBounded(t *testing.T) {
 	})
 }
 
-// act is one thing that happens in TestChaos.
-type act struct {
-	what, expr string
-	values     map[string]float64
-	failure    failure
-	rules      string // the first letters of those that a reload leaves
-	after      time.Duration
-}
-
-// TestChaos lets the store and the backend fail at random, restarts and reloads, and then holds the record
-// against itself and the state against what the backend said last.
-func TestChaos(t *testing.T) {
-	a, b := rule(t, "A", "x > 1", holds(20*time.Second)), rule(t, "B", "y > 1", keeps(30*time.Second))
-	rapid.Check(t, func(rt *rapid.T) {
-		acts := rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) act {
-			return act{
-				what:    rapid.SampledFrom([]string{"values", "values", "fail", "store", "restart", "reload"}).Draw(rt, "what"),
-				expr:    rapid.SampledFrom([]string{"x > 1", "y > 1"}).Draw(rt, "expr"),
-				values:  rapid.SampledFrom([]map[string]float64{nil, {"a": 2}, {"a": 2, "b": 2}, {"b": 2}}).Draw(rt, "values"),
-				failure: rapid.SampledFrom([]failure{works, failsBefore, failsAfter}).Draw(rt, "failure"),
-				rules:   rapid.SampledFrom([]string{"AB", "A", "B"}).Draw(rt, "rules"),
-				after:   time.Duration(rapid.IntRange(1, 40_000).Draw(rt, "ms")) * time.Millisecond,
+func TestMetrics(t *testing.T) {
+	inBubble(t, group(rule(t, "A", "x > 1"), rule(t, "B", "y > 1", holds(time.Hour)), rule(t, "C", "z > 1")), func(r *rig) {
+		reg := prometheus.NewPedanticRegistry()
+		r.halt()
+		r.e = New(Options{Store: r.store, Registerer: reg})
+		r.run()
+		r.backend.set("x > 1", map[string]float64{"a": 2, "b": 3})
+		r.backend.set("y > 1", map[string]float64{"a": 2})
+		r.backend.slow("x > 1", 9*time.Second)
+		r.backend.slow("y > 1", 9*time.Second)
+		r.backend.slow("z > 1", 9*time.Second)
+		r.backend.fail("z > 1")
+		r.pass(5 * time.Minute)
+		got := gather(t, reg)
+		for name, atLeast := range map[string]float64{
+			"tocsin_evaluator_evaluations_total":                                    20,
+			"tocsin_evaluator_evaluation_failures_total{backend}":                   5,
+			"tocsin_evaluator_group_iterations_missed_total{rules.yml;g}":           5,
+			"tocsin_evaluator_group_last_evaluation_timestamp_seconds{rules.yml;g}": 1,
+			"tocsin_evaluator_alerts{pending}":                                      1,
+			"tocsin_evaluator_alerts{firing}":                                       2,
+		} {
+			if got[name] < atLeast {
+				t.Errorf("%s is %v, want at least %v", name, got[name], atLeast)
 			}
-		}), 1, 15).Draw(rt, "acts")
-		var problems []string
-		synctest.Test(t, func(t *testing.T) {
-			r := &rig{t: t, store: newMemStore(), backend: newFakeBackend()}
-			r.plan = Plan{Groups: group(a, b), Backend: r.backend, BackendName: "prom", Interval: 15 * time.Second, UnknownAfter: time.Minute}
-			problems = r.chaos(acts)
-		})
-		if len(problems) > 0 {
-			rt.Fatal(strings.Join(problems, "\n"))
+		}
+		r.plan.Groups = nil
+		r.e.Apply(r.plan)
+		r.pass(time.Millisecond)
+		got = gather(t, reg)
+		if _, ok := got["tocsin_evaluator_group_iterations_missed_total{rules.yml;g}"]; ok || got["tocsin_evaluator_alerts{firing}"] != 0 {
+			t.Errorf("series of a removed group: %v", got)
 		}
 	})
 }
 
-func (r *rig) chaos(acts []act) []string {
-	all := r.plan.Groups
-	r.start()
-	for _, a := range acts {
-		switch a.what {
-		case "values":
-			r.backend.set(a.expr, a.values)
-		case "fail":
-			r.backend.fail(a.expr)
-		case "store":
-			r.store.failing(func(string) failure { return a.failure })
-		case "restart":
-			r.restart()
-		case "reload":
-			r.plan.Groups = group(slices.DeleteFunc(slices.Clone(all[0].Rules), func(ru rules.Rule) bool {
-				return !strings.Contains(a.rules, ru.Alert)
-			})...)
-			r.e.Apply(r.plan)
+// gather returns counters and gauges as name{label value}.
+func gather(t *testing.T, g prometheus.Gatherer) map[string]float64 {
+	t.Helper()
+	families, err := g.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			name := f.GetName()
+			for _, l := range m.GetLabel() {
+				name += "{" + l.GetValue() + "}"
+			}
+			out[name] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
 		}
-		r.pass(a.after)
 	}
-	r.store.failing(func(string) failure { return works })
-	r.plan.Groups = all
-	r.e.Apply(r.plan)
-	r.backend.set("x > 1", map[string]float64{"a": 2})
-	r.backend.set("y > 1", map[string]float64{"b": 2})
-	r.pass(90 * time.Second)
-	r.halt()
-	problems := r.store.check()
-	var left []string
-	for _, al := range r.store.stored() {
-		left = append(left, fmt.Sprint(al.Labels.Get("alertname"), al.Labels.Get("i"), " ", al.State))
-	}
-	slices.Sort(left)
-	if fmt.Sprint(left) != "[Aa firing Bb firing]" {
-		problems = append(problems, fmt.Sprintf("left %q", left))
-	}
-	return problems
+	return out
 }

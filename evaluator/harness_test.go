@@ -122,6 +122,11 @@ func inBubble(t *testing.T, groups []rules.Group, f func(r *rig)) {
 
 func (r *rig) start() {
 	r.e = New(Options{Store: r.store})
+	r.run()
+}
+
+// run runs the evaluator that is there.
+func (r *rig) run() {
 	r.e.Apply(r.plan)
 	ctx, cancel := context.WithCancel(r.t.Context())
 	r.stop, r.done = cancel, make(chan error, 1)

@@ -111,8 +111,9 @@ func (g *generation) observe(ctx context.Context, b *bound, at time.Time, timeou
 	obs.Partial = ans.Partial
 	budget := min(timeout, templateBudget)
 	xctx, stop := context.WithTimeout(ctx, budget)
+	// Templates ask about the evaluation timestamp itself, without query_offset, as in Prometheus.
 	x := newExpander(xctx, b, at, func(ctx context.Context, expr string, at time.Time) (Answer, error) {
-		return g.ask(ctx, expr, at.Add(-b.group.QueryOffset), budget)
+		return g.ask(ctx, expr, at, budget)
 	})
 	if obs.Samples, err = x.samples(ans); err != nil {
 		obs.Failed = err.Error()

@@ -87,7 +87,7 @@ type blind struct {
 	since  time.Time // first failure
 	after  time.Duration
 	due    bool // some rule has failed for its unknown_after
-	error  string
+	err    string // its rule's last error
 	rules  []string
 	ruleID oncall.RuleID
 	labels labels.Labels
@@ -113,7 +113,7 @@ func (g *generation) blinded(now time.Time) (map[oncall.RuleID]*blind, time.Time
 			found[id] = f
 		}
 		if f.since.IsZero() || health.FailingSince.Before(f.since) {
-			f.since, f.error, f.after = health.FailingSince, health.LastError, g.plan.unknownAfter(b.group)
+			f.since, f.err, f.after = health.FailingSince, health.LastError, g.plan.unknownAfter(b.group)
 		}
 		f.rules = append(f.rules, fmt.Sprintf("%s (group %s)", b.rule.Alert, b.group.Name))
 		due := health.FailingSince.Add(g.plan.unknownAfter(b.group))
@@ -185,12 +185,12 @@ func (f *blind) fire(g *generation, now time.Time) oncall.Step {
 	}
 	step.Annotate(func(oncall.Alert) map[string]string {
 		return map[string]string{
-			"summary": fmt.Sprintf("%s cannot be evaluated on %s: %s", n, g.plan.BackendName, f.error),
+			"summary": fmt.Sprintf("%s cannot be evaluated on %s: %s", n, g.plan.BackendName, f.err),
 			"description": fmt.Sprintf("Since %s (%s; unknown_after is %s) the alerts of these rules can neither fire nor resolve: %s. Last error: %s",
-				f.since.UTC().Format(time.RFC3339), lasted, model.Duration(f.after), strings.Join(list, ", "), f.error),
+				f.since.UTC().Format(time.RFC3339), lasted, model.Duration(f.after), strings.Join(list, ", "), f.err),
 		}
 	})
-	step.Explain(fmt.Sprintf("%s could not be evaluated for %s: %s", n, lasted, f.error))
+	step.Explain(fmt.Sprintf("%s could not be evaluated for %s: %s", n, lasted, f.err))
 	return step
 }
 

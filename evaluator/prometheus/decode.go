@@ -34,7 +34,7 @@ func decode(r io.Reader) (evaluator.Answer, error) {
 	}
 	switch {
 	case d.status == "error":
-		return evaluator.Answer{}, &apiError{Type: d.errorType, Message: d.error}
+		return evaluator.Answer{}, &apiError{Type: d.errorType, Message: d.message}
 	case d.status != "success":
 		return evaluator.Answer{}, fmt.Errorf("its status is %q, not success or error", d.status)
 	case !d.hasData:
@@ -55,7 +55,7 @@ type decoder struct {
 	json      *json.Decoder
 	status    string
 	errorType string
-	error     string
+	message   string
 	warnings  []string
 	isPartial bool
 
@@ -109,7 +109,7 @@ func (d *decoder) top(key string) error {
 	case "errorType":
 		return d.json.Decode(&d.errorType)
 	case "error":
-		return d.json.Decode(&d.error)
+		return d.json.Decode(&d.message)
 	case "warnings":
 		return d.json.Decode(&d.warnings)
 	case "isPartial":
