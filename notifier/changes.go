@@ -15,12 +15,15 @@ import (
 // How alert changes reach incidents, and what happens to one that cannot.
 //
 // Changes are applied in batches. If a batch fails, its changes are applied one by one, so that the one at
-// fault shows; that one goes back to the end of the queue and is tried again a turn later, so that nothing
-// waits behind it and it is never lost. If it was to open an incident, the incident is opened without the
+// fault shows; that one goes back to the end of the queue and is tried again a second later, so that nothing
+// waits behind it for longer and it is never lost. If it was to open an incident, the incident is opened without the
 // core's help: somebody must know.
 
 // consume applies one batch. more says that there are changes left.
 func (l *Incidents) consume(ctx context.Context, lease oncall.Lease) (more bool, err error) {
+	if l.resting.After(time.Now()) {
+		return false, nil
+	}
 	n, err := l.apply(ctx, lease, changeBatch, l.decideChanges)
 	if err == nil {
 		return n == changeBatch, nil
@@ -129,6 +132,7 @@ func (l *Incidents) setAside(ctx context.Context, lease oncall.Lease, cause erro
 		l.logChanges(ctx, "an alert change could not be applied; it is set aside and tried again", cause)
 	}
 	l.setOff = append(l.setOff, head...)
+	l.resting = time.Now().Add(poll) // or a change that keeps failing would go round as fast as the store can
 	return true, nil
 }
 

@@ -270,8 +270,13 @@ func TestALostLeaseEndsTheLoop(t *testing.T) {
 		r.start() // a new epoch claims again what the old one was sending
 		r.pass(time.Second)
 		pages := r.far.Pages()
-		if len(pages) != 2 || pages[0].Key != pages[1].Key {
-			t.Errorf("pages %d, not the same one twice", len(pages))
+		if len(pages) == 0 { // the first attempt may have been cut short before it reached anybody
+			t.Error("the page was lost with the lease")
+		}
+		for _, p := range pages {
+			if p.Key != pages[0].Key {
+				t.Errorf("one page went out as %s and as %s", pages[0].Key, p.Key)
+			}
 		}
 	})
 }

@@ -39,8 +39,9 @@ type Incidents struct {
 	wake    chan struct{}
 
 	// What follows belongs to the goroutine in Run.
-	cursor int64    // recheck goes on below this number; 0: at the newest
-	setOff []string // changes set aside in this turn
+	cursor  int64     // recheck goes on below this number; 0: at the newest
+	setOff  []string  // changes set aside in this turn
+	resting time.Time // changes are left alone until then, because one was set aside
 
 	mu   sync.Mutex     // also taken by tick's goroutines
 	held map[int64]hold // incidents whose decision panicked
@@ -109,6 +110,9 @@ func (l *Incidents) turn(ctx context.Context, lease oncall.Lease) (next time.Tim
 	}
 	more, changesErr := l.consume(ctx, lease)
 	next, dueErr := l.runDue(ctx, lease)
+	if l.resting.After(time.Now()) {
+		next = earlier(next, l.resting)
+	}
 	again, recheckErr := l.recheckOpen(ctx, lease)
 	if more || again {
 		next = time.Now()
