@@ -26,6 +26,7 @@ type run struct {
 	seen    seen
 	deeds   []moment // what was done to the service
 	crashes int      // that deeds tell of
+	high    bool     // memory is above the alert\'s threshold, or was and has not fallen far below
 	sleeps  bool     // the scripted engineer does nothing: the visitor is on call
 	lastTry time.Time
 	patched time.Time // story time; zero: not yet
@@ -73,13 +74,7 @@ func (w *World) begin(ctx context.Context) error {
 func (r *run) step(ctx context.Context, real time.Time) error {
 	at := r.clock.story(real)
 	r.service.step(at)
-	for i := range r.service.instances {
-		in := &r.service.instances[i]
-		if in.crashes > 0 && r.crashes < r.crashesNow() {
-			r.crashes = r.crashesNow()
-			r.deeds = append(r.deeds, moment{key: fmt.Sprint("crash", r.crashes), at: at, Kind: kindWorse, Text: in.name + " reaches its limit and crashes."})
-		}
-	}
+	r.note(at)
 	if at.Before(storyEnd) {
 		p := point{at: at, errors: r.service.errorRatio()}
 		for i := range r.service.instances {
@@ -88,6 +83,26 @@ func (r *run) step(ctx context.Context, real time.Time) error {
 		r.curve = append(r.curve, p)
 	}
 	return r.metrics.append(ctx, real, scrape(r.service))
+}
+
+// note keeps what happened to the service by itself.
+func (r *run) note(at time.Time) {
+	highest := 0.0
+	for i := range r.service.instances {
+		in := &r.service.instances[i]
+		highest = max(highest, in.ratio(at))
+		if in.crashes > 0 && r.crashes < r.crashesNow() {
+			r.crashes = r.crashesNow()
+			r.deeds = append(r.deeds, moment{key: fmt.Sprint("crash", r.crashes), at: at, Kind: kindWorse, Text: in.name + " reaches its limit and crashes."})
+		}
+	}
+	switch {
+	case highest > 0.8 && !r.high:
+		r.high = true
+		r.deeds = append(r.deeds, moment{key: "high" + at.String(), at: at, Kind: kindPending, Text: "Memory passes 80 %. If it stays there for two minutes, the alert fires."})
+	case highest < 0.7:
+		r.high = false
+	}
 }
 
 func (r *run) crashesNow() int {

@@ -31,6 +31,7 @@ type kind string
 
 const (
 	kindWarned   kind = "warned"
+	kindPending  kind = "pending"
 	kindFiring   kind = "firing"
 	kindPaged    kind = "paged"
 	kindAcked    kind = "acknowledged"
@@ -49,8 +50,9 @@ type moment struct {
 
 // The escalations of tocsin.yml.tmpl that the plot knows.
 const (
-	escalationMain  = "session-oncall"
-	escalationEarly = "session-early-warning"
+	escalationMain     = "session-oncall"
+	escalationEarly    = "session-early-warning"
+	escalationDatabase = "database-oncall"
 )
 
 // incident is what the demo reads of an incident in tocsin's own API.
@@ -117,12 +119,14 @@ func (s seen) moments(c clock) []moment {
 		switch in.Escalation {
 		case escalationEarly:
 			say(kindWarned, in.TriggeredAt, "open"+id, "%s warns #session-alerts: the memory leaks and reaches its limit within 40 minutes. Nobody is woken.", id)
-		default:
+		case escalationMain:
 			say(kindFiring, in.TriggeredAt, "open"+id, "%s in #session-alerts names the session service, its limit and when it will be reached.", id)
 			joined(in, id, say)
+		default:
+			say(kindFiring, in.TriggeredAt, "open"+id, "%s is opened: %s", id, in.Title)
 		}
 		if by := in.AcknowledgedBy; by != "" {
-			say(kindAcked, in.AcknowledgedAt, "ack"+id+by+in.AcknowledgedAt.String(), "%s has %s: the paging stops.", title(by), id)
+			say(kindAcked, in.AcknowledgedAt, "ack"+id+by+in.AcknowledgedAt.String(), "%s has %s: the paging stops.%s", title(by), id, s.notFiring())
 		}
 		if !in.ResolvedAt.IsZero() && in.ResolvedBy == "" {
 			took := c.story(in.ResolvedAt).Sub(c.story(in.TriggeredAt))
@@ -135,6 +139,16 @@ func (s seen) moments(c clock) []moment {
 		say(kindPaged, t.at, "told"+t.user+t.how+t.at.String(), "%s is paged by name, %s.", title(t.user), t.how)
 	}
 	return out
+}
+
+// notFiring says what is worth knowing by its absence.
+func (s seen) notFiring() string {
+	for _, in := range s.incidents {
+		if in.Escalation == escalationDatabase {
+			return ""
+		}
+	}
+	return " The database rules are quiet, so nobody looks there."
 }
 
 // joined tells of alerts of other rules that became part of the incident.
