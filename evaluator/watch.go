@@ -86,7 +86,7 @@ func (w *watch) retire(ctx context.Context, s *ruleState, now time.Time) bool {
 type blind struct {
 	since  time.Time // first failure
 	after  time.Duration
-	due    bool // some rule has failed for its unknown_after
+	due    bool   // some rule has failed for its unknown_after
 	err    string // its rule's last error
 	rules  []string
 	ruleID oncall.RuleID

@@ -3,6 +3,7 @@ package prometheus
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	promconfig "github.com/prometheus/common/config"
+	"github.com/prometheus/prometheus/model/labels"
 	"go.uber.org/goleak"
 
 	"tocsin/evaluator"
@@ -300,6 +302,29 @@ func FuzzDecode(f *testing.F) {
 		slow, err2 := decode(oneByte{bytes.NewReader(b)})
 		if (err == nil) != (err2 == nil) || len(ans.Samples) != len(slow.Samples) {
 			t.Errorf("%v and %d samples, byte by byte %v and %d", err, len(ans.Samples), err2, len(slow.Samples))
+		}
+	})
+}
+
+// FuzzFastSample holds the fast reading of a sample against encoding/json.
+func FuzzFastSample(f *testing.F) {
+	for _, s := range []string{`{"metric":{"__name__":"up","job":"a"},"value":[1727096400.123,"0.5"]}`, `{"metric":{},"value":[1,"NaN"]}`,
+		`{"metric":{"a":"b","a":"c"},"value":[1,"2"]}`, `{"metric":{"a":""},"value":[1,"2"]}`, `{"metric":{"b":"1","a":"\u00e9"},"value":[1,"1e400"]}`,
+		`{"metric":{"a":"b"},"value":[1,"2"],"histogram":[]}`, `{"metric":{"a":"b"},"value":["1,2","2"]}`} {
+		f.Add([]byte(s))
+	}
+	lb := labels.NewScratchBuilder(4)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if !json.Valid(b) {
+			return
+		}
+		fast, ok := fastSample(b, &lb)
+		if !ok {
+			return
+		}
+		slow, err := slowSample(b)
+		if err != nil || !labels.Equal(fast.Metric, slow.Metric) || math.Float64bits(fast.Value) != math.Float64bits(slow.Value) {
+			t.Errorf("%s: fast %v, slow %v, %v", b, fast, slow, err)
 		}
 	})
 }

@@ -207,26 +207,43 @@ func (d *decoder) vector() error {
 	if null, err := d.open('['); null || err != nil {
 		return err
 	}
+	var raw json.RawMessage
+	lb := labels.NewScratchBuilder(8)
 	for d.json.More() {
 		if len(d.samples) == MaxSeries {
 			return &evaluator.QueryError{Kind: evaluator.RuleError, Message: fmt.Sprintf(
 				"the query returns more than %d series: aggregate, or select fewer", MaxSeries)}
 		}
-		var e element
-		if err := d.json.Decode(&e); err != nil {
+		if err := d.json.Decode(&raw); err != nil {
 			return err
 		}
-		switch {
-		case e.Histogram != nil:
-			return &evaluator.QueryError{Kind: evaluator.RuleError, Message: fmt.Sprintf(
-				"%s is a native histogram, which alerting rules cannot compare yet: use histogram_quantile, histogram_count or the like", short(e.Metric.String()))}
-		case e.Value == nil:
-			return fmt.Errorf("the sample %s has no value", e.Metric)
+		smp, ok := fastSample(raw, &lb)
+		if !ok {
+			var err error
+			if smp, err = slowSample(raw); err != nil {
+				return err
+			}
 		}
-		d.samples = append(d.samples, evaluator.Sample{Metric: e.Metric.Labels, Value: float64(*e.Value)})
+		d.samples = append(d.samples, smp)
 	}
 	_, err := d.json.Token()
 	return err
+}
+
+// slowSample reads any sample that is JSON.
+func slowSample(raw []byte) (evaluator.Sample, error) {
+	var e element
+	if err := json.Unmarshal(raw, &e); err != nil {
+		return evaluator.Sample{}, err
+	}
+	switch {
+	case e.Histogram != nil:
+		return evaluator.Sample{}, &evaluator.QueryError{Kind: evaluator.RuleError, Message: fmt.Sprintf(
+			"%s is a native histogram, which alerting rules cannot compare yet: use histogram_quantile, histogram_count or the like", short(e.Metric.String()))}
+	case e.Value == nil:
+		return evaluator.Sample{}, fmt.Errorf("the sample %s has no value", e.Metric)
+	}
+	return evaluator.Sample{Metric: e.Metric.Labels, Value: float64(*e.Value)}, nil
 }
 
 // metric decodes a label set.
