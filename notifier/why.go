@@ -76,7 +76,7 @@ func (a *Acts) record(ctx context.Context, in oncall.Incident, now time.Time) []
 	if !in.ResolvedAt.IsZero() && in.ResolvedBy == "" {
 		to = in.ResolvedAt
 	}
-	steps, err := a.o.Transitions(ctx, fingerprints, in.TriggeredAt.Add(-stepsBefore), to, maxTransitions)
+	steps, err := a.o.Transitions(ctx, fingerprints, in.TriggeredAt.Add(-stepsBefore), to.Add(time.Second), maxTransitions) // the last instant included
 	if err != nil {
 		a.log.WarnContext(ctx, "the record of alerts could not be read; the explanation goes without it", "incident", in.Number, "err", err)
 		return explained
