@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 		victim(dir)
 	}
 	// A walk on PostgreSQL begins with a new database, which takes a while; -rapid.checks asks for more.
-	if err := flag.Set("rapid.checks", "25"); err != nil {
+	if err := flag.Set("rapid.checks", "15"); err != nil {
 		panic(err)
 	}
 	code := pgtest.Main(m)
