@@ -42,7 +42,6 @@ var corners = map[string]string{
 	"modernc.org/sqlite":                 "store",
 	"github.com/jackc/pgx":               "store",
 	"github.com/pressly/goose":           "store",
-	"github.com/standard-webhooks":       "notifier/pager",
 	"github.com/alecthomas/kong":         "cmd",
 }
 
