@@ -100,6 +100,10 @@ func (l *Incidents) decideChanges(now time.Time) func(oncall.Incident, []oncall.
 func (l *Incidents) setAside(ctx context.Context, lease oncall.Lease, cause error) (again bool, err error) {
 	var head []string
 	setOff := slices.Clone(l.setOff) // the closure may outlive this call
+	switch oncall.ErrorCode(cause) {
+	case oncall.CodeUnavailable, oncall.CodeConflict: // it is not the change's fault, and will pass
+		return false, l.failed(ctx, "changes", cause)
+	}
 	_, err = l.apply(ctx, lease, 1, func(now time.Time) func(oncall.Incident, []oncall.AlertChange) (oncall.Decision, error) {
 		return func(in oncall.Incident, changes []oncall.AlertChange) (oncall.Decision, error) {
 			head = head[:0]

@@ -187,6 +187,7 @@ func (l *Incidents) tick(ctx context.Context, lease oncall.Lease, number int64) 
 			return false, nil
 		}
 		if oncall.ErrorCode(err) == oncall.CodeNotFound {
+			l.release(number)
 			return false, nil // removed by retention in between
 		}
 		if err != nil {
