@@ -163,6 +163,9 @@ func (w *world) clientsAgree(t *testing.T) {
 			t.Errorf("why (exit %d) does not say %q:\n%s", code, want, out)
 		}
 	}
+	if out, code := w.run("health", "--ready"); code != 0 {
+		t.Errorf("health --ready (exit %d): %s", code, out)
+	}
 	if out, code := w.run("incident", "ack", "99"); code != 1 || !strings.Contains(out, "99") {
 		t.Errorf("ack of an unknown incident (exit %d): %s", code, out)
 	}

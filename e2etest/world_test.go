@@ -53,7 +53,7 @@ const (
 
 // world is tocsin between its far ends.
 type world struct {
-	t     *testing.T
+	t     testing.TB
 	dir   string
 	slack *slacktest.Server
 	pager *pagertest.Server
@@ -71,7 +71,7 @@ type world struct {
 
 // newWorld starts the far ends. config is tocsin.yml with $PROM, $SLACK and $PAGER in it, and rules is the
 // rule file.
-func newWorld(t *testing.T, prom, config, rules string) *world {
+func newWorld(t testing.TB, prom, config, rules string) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), prom: prom}
 	w.slack = slacktest.New(slacktest.Options{
@@ -102,7 +102,7 @@ func newWorld(t *testing.T, prom, config, rules string) *world {
 	return w
 }
 
-func freeAddress(t *testing.T) string {
+func freeAddress(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -315,7 +315,7 @@ type stub struct {
 	asked  int
 }
 
-func newStub(t *testing.T) (*stub, string) {
+func newStub(t testing.TB) (*stub, string) {
 	s := &stub{series: map[string]map[string]float64{}}
 	srv := httptest.NewServer(s)
 	t.Cleanup(srv.Close)

@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strconv"
 	"syscall"
 
@@ -36,6 +37,7 @@ type cli struct {
 	Demo     demoCmd     `cmd:"" help:"Replay a real outage with tocsin on watch. Needs nothing else."`
 	Incident incidentCmd `cmd:"" help:"List, show, acknowledge and resolve incidents of a running tocsin."`
 	Why      whyCmd      `cmd:"" help:"Explain an incident: what fired, who was told, and why."`
+	Health   healthCmd   `cmd:"" help:"Ask a running tocsin how it is, for container health checks."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 }
 
@@ -138,4 +140,15 @@ type versionCmd struct{}
 func (versionCmd) Run(s streams) error {
 	fmt.Fprintln(s.Out, version.Print("tocsin"))
 	return nil
+}
+
+// init names the version of a binary that was built without the Makefile.
+func init() {
+	if version.Version != "" {
+		return
+	}
+	version.Version = "dev"
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		version.Version = info.Main.Version
+	}
 }
