@@ -25,24 +25,23 @@ type listeners struct {
 }
 
 // listen opens all ports, so that a port that is taken is known before anything is started.
-func (f webFlags) listen() (l *listeners, err error) {
-	l = &listeners{}
-	defer func() {
-		if err != nil {
-			l.close()
-		}
-	}()
+func (f webFlags) listen() (*listeners, error) {
+	l := &listeners{}
 	for _, address := range f.ListenAddress {
 		ln, err := net.Listen("tcp", address)
 		if err != nil {
+			l.close()
 			return nil, fmt.Errorf("--web.listen-address: %w", err)
 		}
 		l.main = append(l.main, ln)
 	}
 	if f.CallbackAddress != "" {
-		if l.callback, err = net.Listen("tcp", f.CallbackAddress); err != nil {
+		ln, err := net.Listen("tcp", f.CallbackAddress)
+		if err != nil {
+			l.close()
 			return nil, fmt.Errorf("--web.callback-address: %w", err)
 		}
+		l.callback = ln
 	}
 	return l, nil
 }
