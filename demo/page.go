@@ -80,7 +80,7 @@ func (w *World) handler() (http.Handler, error) {
 	own.HandleFunc("POST /command", w.serveCommand)
 	own.HandleFunc("POST /restart", w.serveDeed(func(context.Context) error { w.restartService("You restart"); return nil }))
 	own.HandleFunc("POST /patch", w.serveDeed(func(context.Context) error { w.patchService(); return nil }))
-	own.HandleFunc("POST /again", w.serveDeed(func(ctx context.Context) error { return w.begin(context.WithoutCancel(ctx)) }))
+	own.HandleFunc("POST /again", w.serveDeed(func(ctx context.Context) error { return w.again(context.WithoutCancel(ctx)) }))
 	own.HandleFunc("POST /engineer", w.serveDeed(func(context.Context) error { w.toggleEngineer(); return nil }))
 
 	mux := http.NewServeMux()

@@ -39,12 +39,13 @@ func personNamed(name string) (person, bool) {
 type pagePayload struct {
 	Type string `json:"type"`
 	Data struct {
-		Number         int64  `json:"number"`
-		Title          string `json:"title"`
-		Severity       string `json:"severity"`
-		State          string `json:"state"`
-		AcknowledgedBy string `json:"acknowledged_by"`
-		AlertsFiring   int    `json:"alerts_firing"`
+		Number         int64     `json:"number"`
+		Title          string    `json:"title"`
+		Severity       string    `json:"severity"`
+		State          string    `json:"state"`
+		TriggeredAt    time.Time `json:"triggered_at"`
+		AcknowledgedBy string    `json:"acknowledged_by"`
+		AlertsFiring   int       `json:"alerts_firing"`
 		Alerts         []struct {
 			Annotations map[string]string `json:"annotations"`
 		} `json:"alerts"`
@@ -137,13 +138,15 @@ func (p *phones) take(c call) {
 	p.calls = append(p.calls, c)
 }
 
-// since returns the calls from a real instant on, in order of arrival.
+// since returns the calls from a real instant on that are about incidents from then on, in order of
+// arrival.
 func (p *phones) since(t time.Time) []call {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var out []call
 	for _, c := range p.calls {
-		if !c.at.Before(t) {
+		about := c.payload.Data.TriggeredAt
+		if !c.at.Before(t) && (about.IsZero() || !about.Before(t)) {
 			out = append(out, c)
 		}
 	}

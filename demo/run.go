@@ -20,7 +20,8 @@ import (
 // run is one telling of the story. World.mu guards it.
 type run struct {
 	clock   clock
-	metrics *metrics // safe for use without the lock
+	from    time.Time // real: what began before belongs to an earlier run
+	metrics *metrics  // safe for use without the lock
 	service *service
 	curve   []point // of the chart; ends with the story
 	seen    seen
@@ -40,8 +41,28 @@ type point struct {
 	errors float64
 }
 
-// begin starts the story, with a past that the rules can look back on.
-func (w *World) begin(ctx context.Context) error {
+// calmDown is how long before storyStart a story that starts again begins: in that time the alerts of the
+// one before resolve.
+const calmDown = 8 * time.Minute
+
+// again closes what is open and starts the story once more.
+func (w *World) again(ctx context.Context) error {
+	w.mu.Lock()
+	base, open := w.tocsin, slices.Clone(w.now.seen.incidents)
+	w.mu.Unlock()
+	bo, _ := personNamed("bo")
+	for _, in := range open {
+		if base != "" && in.ResolvedAt.IsZero() {
+			if _, err := w.slack.Command(ctx, base, fmt.Sprintf("resolve #%d", in.Number), bo.slack); err != nil {
+				return fmt.Errorf("close #%d before starting again: %w", in.Number, err)
+			}
+		}
+	}
+	return w.begin(ctx, calmDown)
+}
+
+// begin starts the story the given time before storyStart, with a past that the rules can look back on.
+func (w *World) begin(ctx context.Context, before time.Duration) error {
 	dir, err := os.MkdirTemp(w.dir, "tsdb-")
 	if err != nil {
 		return err
@@ -50,12 +71,13 @@ func (w *World) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r := &run{clock: clock{began: time.Now().Truncate(time.Millisecond), speed: w.opts.Speed}, metrics: m}
-	r.service = newService(storyStart.Add(-historySpan))
+	from := time.Now().Truncate(time.Millisecond)
+	r := &run{from: from, clock: clock{began: from.Add(shrink(before, w.opts.Speed)), speed: w.opts.Speed}, metrics: m}
+	r.service = newService(storyStart.Add(-before - historySpan))
 	w.mu.Lock()
 	w.runs = append(w.runs, r)
 	w.mu.Unlock()
-	for real := r.clock.real(r.service.now); real.Before(r.clock.began); real = real.Add(tick) {
+	for real := r.clock.real(r.service.now); real.Before(r.from); real = real.Add(tick) {
 		if err := r.step(ctx, real); err != nil {
 			return err
 		}
@@ -180,19 +202,19 @@ func (w *World) incidents(ctx context.Context, base string) ([]incident, error) 
 func (w *World) gather(r *run, incidents []incident) seen {
 	s := seen{}
 	for _, in := range incidents {
-		if !in.TriggeredAt.Before(r.clock.began) {
+		if !in.TriggeredAt.Before(r.from) {
 			s.incidents = append(s.incidents, in)
 		}
 	}
 	slices.SortFunc(s.incidents, func(a, b incident) int { return int(a.Number - b.Number) })
 	for _, p := range people {
 		for _, m := range w.slack.Messages(p.slack) {
-			if at := slackTime(m.TS); m.From == "bot" && m.ThreadTS == "" && !at.Before(r.clock.began) {
+			if at := slackTime(m.TS); m.From == "bot" && m.ThreadTS == "" && !at.Before(r.from) {
 				s.tellings = append(s.tellings, telling{p.name, at, "by direct message in Slack"})
 			}
 		}
 	}
-	for _, c := range w.phones.since(r.clock.began) {
+	for _, c := range w.phones.since(r.from) {
 		if c.asks() {
 			s.tellings = append(s.tellings, telling{c.user, c.at, "by phone"})
 		}

@@ -18,12 +18,14 @@ const (
 	painAtLimit  = 0.35 // failed share of an instance's requests at the limit
 	failedIfDown = 0.60 // failed share of the requests of an instance that is down: carts are lost, the rest retries
 	restartTakes = 35 * time.Second
-	crashTakes   = 3 * time.Minute
 	checkoutRate = 40.0 // requests per second
 )
 
 // leakStart is when the session handler stops clearing expired sessions.
 var leakStart = time.Date(2024, 9, 23, 12, 29, 15, 0, time.UTC)
+
+// never is when an instance that crashed comes back by itself.
+var never = storyStart.AddDate(1, 0, 0)
 
 // service is the web shop's session service, its checkout and its database, as a step function of story
 // time. It holds no clock and starts nothing; the same steps always give the same curve.
@@ -89,7 +91,7 @@ func (s *service) advance(dt time.Duration) {
 func (s *service) advanceInstance(in *instance, dt time.Duration) {
 	if !in.restart.IsZero() && !s.now.Before(in.restart) {
 		in.restart = time.Time{}
-		s.stop(in, restartTakes, true)
+		s.stop(in, s.now.Add(restartTakes), in.up(s.now))
 	}
 	if !in.up(s.now) {
 		return
@@ -103,15 +105,15 @@ func (s *service) advanceInstance(in *instance, dt time.Duration) {
 	}
 	if in.ratio(s.now) >= 1 {
 		in.crashes++
-		s.stop(in, crashTakes, false)
+		s.stop(in, never, false)
 	}
 }
 
-// stop takes the instance down; it comes back by itself with the memory of a fresh process.
-func (s *service) stop(in *instance, takes time.Duration, drained bool) {
+// stop takes the instance down until a moment; it comes back with the memory of a fresh process.
+func (s *service) stop(in *instance, until time.Time, drained bool) {
 	in.restarts++
 	in.drained = drained
-	in.downTill = s.now.Add(takes)
+	in.downTill = until
 	in.level = freshLevel
 }
 

@@ -58,8 +58,14 @@ func TestCrashesIfNobodyActs(t *testing.T) {
 	if s.instances[0].crashes == 0 {
 		t.Errorf("session-1 at %.2f has not crashed", s.instances[0].ratio(s.now))
 	}
-	if e := s.errorRatio(); e < 0.25 {
-		t.Errorf("an instance is down and only %.2f of checkouts fail", e)
+	s.step(at(13, 25))
+	if e := s.errorRatio(); e < 0.55 || e > 0.65 {
+		t.Errorf("%.2f of checkouts fail with both instances down, want about 60 %% as in 2024", e)
+	}
+	s.rollingRestart()
+	s.step(at(13, 28))
+	if e := s.errorRatio(); e > 0.01 {
+		t.Errorf("%.2f of checkouts fail after the restart", e)
 	}
 }
 

@@ -89,13 +89,13 @@ func (w *World) panes(r *run) []pane {
 	channel := pane{ID: "channel", Messages: w.posts(r, m, channelName)}
 	for _, p := range people {
 		for _, msg := range w.slack.Private(p.slack) {
-			if !slackTime(msg.TS).Before(r.clock.began) {
+			if !slackTime(msg.TS).Before(r.from) {
 				channel.Messages = append(channel.Messages, m.post(msg))
 			}
 		}
 	}
 	for _, c := range w.typed {
-		if !c.at.Before(r.clock.began) {
+		if !c.at.Before(r.from) {
 			channel.Messages = append(channel.Messages, post{Key: "typed-" + stamp(c.at), TS: stamp(c.at), Time: hhmm(r.clock.story(c.at)),
 				From: c.user.name, Private: c.user.name, Typed: true, Text: template.HTML(template.HTMLEscapeString("/tocsin " + c.text))}) //nolint:gosec // escaped
 		}
@@ -112,7 +112,7 @@ func (w *World) panes(r *run) []pane {
 func (w *World) posts(r *run, m mrkdwn, channel string) []post {
 	var out []post
 	for _, msg := range w.slack.Messages(channel) {
-		if slackTime(msg.TS).Before(r.clock.began) || msg.ThreadTS != "" {
+		if slackTime(msg.TS).Before(r.from) || msg.ThreadTS != "" {
 			continue
 		}
 		p := m.post(msg)

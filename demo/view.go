@@ -87,7 +87,7 @@ func (r *run) rows(now time.Time) []row {
 
 // phoneViews draws the phones, newest call first.
 func (w *World) phoneViews(r *run, now time.Time) []phoneView {
-	calls := w.phones.since(r.clock.began)
+	calls := w.phones.since(r.from)
 	var out []phoneView
 	for _, p := range people {
 		v := phoneView{Name: p.name, Role: p.role, Clock: hhmm(now)}
@@ -151,6 +151,8 @@ func (r *run) narrate(now time.Time, ready bool) string {
 		return r.narrateWork(in)
 	}
 	switch {
+	case r.crashes > 0:
+		return "The session service has crashed, and nobody has answered. Press Acknowledge, then restart the session service."
 	case !r.seen.told("bo", in.TriggeredAt).IsZero():
 		return "Nobody has answered, so bo is paged as well. Escalation needs no hand; in 2024 it took until 13:45."
 	case !r.seen.told("ana", in.TriggeredAt).IsZero():
@@ -163,6 +165,9 @@ func (r *run) narrateWork(in *incident) string {
 	who := title(in.AcknowledgedBy)
 	if r.restart.After(r.clock.story(in.TriggeredAt)) {
 		return "The session service was restarted. Memory falls, checkouts recover; the rules will say when it is over."
+	}
+	if r.sleeps {
+		return who + " has it, and the paging has stopped. Now restart the session service, with the button below the chart."
 	}
 	return who + " has it, and the paging has stopped. The incident names the session service; the database rules are quiet, so nobody looks there."
 }

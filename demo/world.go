@@ -127,7 +127,7 @@ func (w *World) start(ctx context.Context) error {
 		Token: s.slackBot, SigningSecret: s.slackSigning, URL: w.PageURL + "slack",
 		Client: w.client, Channels: []string{channelName}, Users: workspace(),
 	})
-	if err := w.begin(ctx); err != nil {
+	if err := w.begin(ctx, 0); err != nil {
 		return err
 	}
 	handler, err := w.handler()
