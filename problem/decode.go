@@ -220,7 +220,11 @@ func (d *decoder) expectKind(n *yaml.Node, kind yaml.Kind, expected string) bool
 }
 
 func (d *decoder) wrongType(n *yaml.Node, expected string) {
-	d.errorf(n, "expected %s, found %s", expected, d.found(n))
+	p := d.doc.At(n).Errorf("expected %s, found %s", expected, d.found(n))
+	if at := max(0, n.Column-1); n.Kind == yaml.MappingNode && n.Line > 0 && at < len(p.Source) && strings.HasPrefix(p.Source[at:], "{{") {
+		p = p.WithHint("YAML takes {{ … }} for a mapping: put the text into quotes")
+	}
+	d.add(p)
 }
 
 // found describes what stands at a node, for "expected …, found …".

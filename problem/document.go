@@ -129,7 +129,12 @@ func (d *Document) Offset(n *yaml.Node, bytesIn int) Place {
 			return d.At(n)
 		}
 	}
-	w.skipBlanks()
+	// At the end of the text the place is right behind it, not at whatever comes next in the file.
+	if !isBlankText(n.Value[bytesIn:]) {
+		w.skipBlanks()
+	} else if isBlankText(n.Value) {
+		return d.At(n)
+	}
 	if w.line > len(d.lines) {
 		return d.At(n)
 	}
@@ -145,6 +150,8 @@ type walker struct {
 }
 
 func isBlank(r rune) bool { return r == ' ' || r == '\t' || r == '\n' || r == '\r' }
+
+func isBlankText(s string) bool { return strings.TrimLeft(s, " \t\n\r") == "" }
 
 // peek returns the character at the walker, '\n' at the end of a line, 0 at the end of the file.
 func (w *walker) peek() rune {
@@ -211,6 +218,9 @@ func (d *Document) syntaxProblem(source []byte, err error) Problem {
 		line = d.lastGoodLine(source) + 1
 	}
 	line = max(1, min(line, len(d.lines)))
+	if strings.Contains(message, "tab character") {
+		line = d.tabFrom(line) // the parser says where the block began
+	}
 	text := d.lines[line-1]
 	column := 1 + len([]rune(text)) - len([]rune(strings.TrimLeft(text, " ")))
 	p := d.place(line, column).Errorf("not valid YAML: %s", message)
@@ -226,6 +236,16 @@ func (d *Document) syntaxProblem(source []byte, err error) Problem {
 		return p.WithHint("check the indentation here and on the lines above")
 	}
 	return p
+}
+
+// tabFrom returns the first line from a line on whose indentation holds a tab, or that line itself.
+func (d *Document) tabFrom(line int) int {
+	for i := line - 1; i < len(d.lines); i++ {
+		if strings.HasPrefix(strings.TrimLeft(d.lines[i], " "), "\t") {
+			return i + 1
+		}
+	}
+	return line
 }
 
 func (d *Document) find(text string, p Problem) Problem {

@@ -167,6 +167,8 @@ b.yml:15:29: unknown TLS version: SSL
 func TestSyntax(t *testing.T) {
 	for _, c := range []struct{ name, src, want string }{
 		{"tab", "a:\n\tb: 1\n", ":2:1: not valid YAML"},
+		{"tab in a block", "a:\n- b: 1\n\tc: 2\n", "f:3:1: not valid YAML: found a tab character that violates indentation (YAML does not allow tabs"},
+		{"tab after blanks", "a:\n  - b: 1\n  \tc: 2\n", "f:3:3: not valid YAML"},
 		{"indentation", "a:\n  b: 1\n c: 2\n", ":3:2: not valid YAML"},
 		{"colon", "a: b: c\n", ":1:1: not valid YAML"},
 		{"colon later", "x: 1\na: b: c\n", ":2:1: not valid YAML"},
@@ -235,6 +237,33 @@ func TestOffset(t *testing.T) {
 		if got := [2]int{at.Line, at.Column}; key != "f" && got != want[key] || key == "f" && got != [2]int{11, 4} {
 			t.Errorf("%s: %v, want %v", key, got, want[key])
 		}
+	}
+}
+
+// TestOffsetAtTheEnd: what is missing at the end of a text is missing there, not where the next key stands.
+func TestOffsetAtTheEnd(t *testing.T) {
+	src := "a: up ==\nb: 'up =='\nc: |\n  up\n  ==\n\nd: >-\n  up\n  ==\ne: up == # remark\nf: ''\ng: up ==\r\nh: up ==\n"
+	d, l := Parse("f", []byte(src))
+	if len(l) > 0 {
+		t.Fatal(l)
+	}
+	want := map[string][2]int{"a": {1, 9}, "b": {2, 10}, "c": {5, 5}, "d": {9, 5}, "e": {10, 9}, "f": {11, 4}, "g": {12, 9}, "h": {13, 9}}
+	for i := 0; i < len(d.Root.Content); i += 2 {
+		key, n := d.Root.Content[i].Value, d.Root.Content[i+1]
+		at := d.Offset(n, len(n.Value))
+		if got := [2]int{at.Line, at.Column}; got != want[key] {
+			t.Errorf("%s: %v, want %v", key, got, want[key])
+		}
+	}
+}
+
+// TestUnquotedTemplate: what YAML makes of {{ }} is not what people see in it.
+func TestUnquotedTemplate(t *testing.T) {
+	d, _ := Parse("f", []byte("labels:\n  a: {{ $value }}\n  b: {c: d}\n"))
+	var s shape
+	got := printed(t, d.Decode(d.Root, &s))
+	if strings.Count(got, "put the text into quotes") != 1 || !strings.Contains(got, "f:2:6: expected a string, found a mapping") {
+		t.Error(got)
 	}
 }
 
