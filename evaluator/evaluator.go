@@ -54,6 +54,8 @@ type Evaluator struct {
 	states    map[oncall.RuleID]*ruleState // of the plan's rules, and of removed ones until they are retired
 	evaluated map[string]groupClock        // group key → where its grid stands
 	ready     bool
+	recorder  Recorder  // nil: series are written nowhere
+	forwarder Forwarder // nil: alerts are sent on to nobody
 
 	builtin *ruleState // the built-in alerts; replaced by restore, before any generation runs
 

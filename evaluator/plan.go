@@ -28,9 +28,20 @@ type Plan struct {
 	UnknownAfter   time.Duration // of groups that set none; 0: three intervals or 5 m, the longer
 	QueryTimeout   time.Duration // bounds a query, as does the group's interval; 0: the interval alone
 	Concurrency    int           // queries in flight; 0: 8
+	// Backends are those that a group may name; the fields above are about the one for groups that name none.
+	Backends map[string]Source
 	// DefaultEscalation takes the built-in alert for rules that name no escalation; "" leaves that to
 	// whoever places the alerts.
 	DefaultEscalation string
+}
+
+// Source is a named backend with what differs from one to the other; see Plan for the fields.
+type Source struct {
+	Backend      Backend
+	BackendName  string
+	GraphURL     string
+	QueryTimeout time.Duration
+	Concurrency  int
 }
 
 func (p *Plan) interval(g *rules.Group) time.Duration {

@@ -211,12 +211,18 @@ func evaluation(step oncall.Step, at time.Time, src source) oncall.Evaluation {
 		if change.Value == "" {
 			change.Value = oncall.FormatValue(c.Alert.Value)
 		}
-		if src.graphURL != "" && c.Evidence.Expr != "" {
-			change.GeneratorURL = src.graphURL + strutil.TableLinkForExpression(c.Evidence.Expr)
-		}
+		change.GeneratorURL = generatorURL(src.graphURL, c.Evidence.Expr)
 		ev.Changes = append(ev.Changes, change)
 	}
 	return ev
+}
+
+// generatorURL is where people see expr as a graph; "" if either is unknown.
+func generatorURL(base, expr string) string {
+	if base == "" || expr == "" {
+		return ""
+	}
+	return base + strutil.TableLinkForExpression(expr)
 }
 
 // withExternal adds external labels where the alert has none of that name.
