@@ -25,10 +25,10 @@ type run struct {
 	service *service
 	curve   []point // of the chart; ends with the story
 	seen    seen
-	deeds   []moment // what was done to the service
-	crashes int      // that deeds tell of
-	high    bool     // memory is above the alert\'s threshold, or was and has not fallen far below
-	sleeps  bool     // the scripted engineer does nothing: the visitor is on call
+	deeds   []moment       // what was done to the service
+	crashes map[string]int // by instance, as far as deeds tell of them
+	high    bool           // memory is above the alert\'s threshold, or was and has not fallen far below
+	sleeps  bool           // the scripted engineer does nothing: the visitor is on call
 	lastTry time.Time
 	patched time.Time // story time; zero: not yet
 	restart time.Time // story time of the last wanted restart
@@ -72,7 +72,7 @@ func (w *World) begin(ctx context.Context, before time.Duration) error {
 		return err
 	}
 	from := time.Now().Truncate(time.Millisecond)
-	r := &run{from: from, clock: clock{began: from.Add(shrink(before, w.opts.Speed)), speed: w.opts.Speed}, metrics: m}
+	r := &run{from: from, clock: clock{began: from.Add(shrink(before, w.opts.Speed)), speed: w.opts.Speed}, metrics: m, crashes: map[string]int{}}
 	r.service = newService(storyStart.Add(-before - historySpan))
 	w.mu.Lock()
 	w.runs = append(w.runs, r)
@@ -113,9 +113,9 @@ func (r *run) note(at time.Time) {
 	for i := range r.service.instances {
 		in := &r.service.instances[i]
 		highest = max(highest, in.ratio(at))
-		if in.crashes > 0 && r.crashes < r.crashesNow() {
-			r.crashes = r.crashesNow()
-			r.deeds = append(r.deeds, moment{key: fmt.Sprint("crash", r.crashes), at: at, Kind: kindWorse, Text: in.name + " reaches its limit and crashes."})
+		if in.crashes > r.crashes[in.name] {
+			r.crashes[in.name] = in.crashes
+			r.deeds = append(r.deeds, moment{key: fmt.Sprint("crash ", in.name, in.crashes), at: at, Kind: kindWorse, Text: in.name + " reaches its limit and crashes."})
 		}
 	}
 	switch {
@@ -125,14 +125,6 @@ func (r *run) note(at time.Time) {
 	case highest < 0.7:
 		r.high = false
 	}
-}
-
-func (r *run) crashesNow() int {
-	n := 0
-	for i := range r.service.instances {
-		n += r.service.instances[i].crashes
-	}
-	return n
 }
 
 func (w *World) step(ctx context.Context) {

@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -112,5 +113,22 @@ func TestLongStepsDoNotSkipACrash(t *testing.T) {
 	}
 	if one.instances[0] != many.instances[0] || one.instances[0].crashes == 0 {
 		t.Errorf("one long step gives %+v, many short ones %+v", one.instances[0], many.instances[0])
+	}
+}
+
+func TestEachCrashIsToldWithItsInstance(t *testing.T) {
+	r := &run{clock: clock{speed: 40}, service: newService(storyStart.Add(-historySpan)), crashes: map[string]int{}}
+	for end := at(13, 25); r.service.now.Before(end); {
+		r.service.step(r.service.now.Add(10 * time.Second))
+		r.note(r.service.now)
+	}
+	var told []string
+	for _, m := range r.deeds {
+		told = append(told, m.Text)
+	}
+	want := []string{"Memory passes 80 %. If it stays there for two minutes, the alert fires.",
+		"session-1 reaches its limit and crashes.", "session-2 reaches its limit and crashes."}
+	if !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
 	}
 }

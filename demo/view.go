@@ -151,7 +151,7 @@ func (r *run) narrate(now time.Time, ready bool) string {
 		return r.narrateWork(in)
 	}
 	switch {
-	case r.crashes > 0:
+	case len(r.crashes) > 0:
 		return "The session service has crashed, and nobody has answered. Press Acknowledge, then restart the session service."
 	case !r.seen.told("bo", in.TriggeredAt).IsZero():
 		return "Nobody has answered, so bo is paged as well. Escalation needs no hand; in 2024 it took until 13:45."
