@@ -234,6 +234,10 @@ func TestOneThingWrong(t *testing.T) {
 		{"url: http://127.0.0.1:9090/prom/", "timeout: 1s", "2:13: prometheus needs a url"},
 		{"prometheus: {url: http://127.0.0.1:9090/prom/}", "", ": the section prometheus is missing"},
 		{"rule_files: [r.yml, '*.yml', ./r.yml]", "", ": rule_files is missing"},
+		{"rule_files: [r.yml, '*.yml', ./r.yml]", "rule_files: []", "3:1: rule_files is missing"},
+		{"rule_files: [r.yml, '*.yml', ./r.yml]", "rule_files:", "3:1: rule_files is missing"},
+		{"unknown_after: 1m", "users: [{name: ana, contacts: [{after: 1m, receiver: p}, {receiver: q}]}]",
+			"tocsin.conf:4:58: after must not decrease: the contact before it has 1m"},
 		{"rule_files: [r.yml,", "rule_files: [no/*.yml,", "3:14: no rule file matches no/*.yml"},
 		{"rule_files: [r.yml,", "rule_files: ['[',", `3:14: "[" is no valid pattern`},
 		{"name: default", "name: other", `1:36: this alert names no escalation, and none is called "default"`},
@@ -263,6 +267,17 @@ func TestOneThingWrong(t *testing.T) {
 		plan, problems := load("tocsin.conf", f.source())
 		if err := problems.Err(); plan != nil || err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(printed(t, problems), "hunter2") {
 			t.Errorf("%s\n got %v\nwant %s", c.new, problems, c.want)
+		}
+	}
+}
+
+// TestOneThingWrongIsSaidOnce: rule_files of a wrong type are not missing as well.
+func TestOneThingWrongIsSaidOnce(t *testing.T) {
+	for _, value := range []string{"rules.yml", "{a: b}", "[~]"} {
+		f := smallFiles()
+		f["tocsin.conf"] = strings.Replace(small, "[r.yml, '*.yml', ./r.yml]", value, 1)
+		if _, problems := load("tocsin.conf", f.source()); len(problems) != 1 {
+			t.Errorf("rule_files: %s: %v", value, problems)
 		}
 	}
 }

@@ -190,8 +190,8 @@ func (l *loading) decodeReceivers(n *yaml.Node) {
 
 // ruleFiles loads every file that the patterns match, each once, in order of pattern and name.
 func (l *loading) ruleFiles(b *block) {
-	if len(b.RuleFiles) == 0 {
-		l.add(l.doc.At(nil).Errorf("rule_files is missing: nothing would ever page").WithHint("such as rule_files: [rules/*.yml]"))
+	if at, empty := l.withoutRuleFiles(); empty {
+		l.add(at.Errorf("rule_files is missing: nothing would ever page").WithHint("such as rule_files: [rules/*.yml]"))
 	}
 	seen := map[string]bool{}
 	for _, pattern := range b.RuleFiles {
@@ -225,6 +225,18 @@ func (l *loading) ruleFiles(b *block) {
 	l.refs = append(l.refs, set.Refs...)
 	set.Refs, set.EscalationAt = nil, nil
 	l.plan.Rules = set
+}
+
+// withoutRuleFiles reports that rule_files names nothing, and where. A value of the wrong type has been
+// reported already.
+func (l *loading) withoutRuleFiles() (problem.Place, bool) {
+	top := l.doc.Root.Content
+	for i := 0; i+1 < len(top); i += 2 {
+		if value := top[i+1]; top[i].Value == "rule_files" {
+			return l.doc.At(top[i]), len(value.Content) == 0 && (value.Kind == yaml.SequenceNode || value.ShortTag() == "!!null")
+		}
+	}
+	return l.doc.At(nil), true
 }
 
 // hash covers the configuration and the rule files, in order. Secrets are left out: a hash is shown.

@@ -92,7 +92,11 @@ func decodeContacts(d *problem.Document, user userBlock) (contacts []Contact, re
 				WithHint("write one list item for each way to reach the user"))
 		}
 		if c.After < before {
-			problems = append(problems, b.After.Place.Errorf("after must not decrease: the contact before it has %s", model.Duration(before)).
+			at := b.After.Place
+			if !b.After.IsSet() {
+				at = d.At(node)
+			}
+			problems = append(problems, at.Errorf("after must not decrease: the contact before it has %s", model.Duration(before)).
 				WithHint("contacts are tried in the order of the file"))
 		}
 		before = max(before, c.After)

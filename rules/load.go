@@ -74,6 +74,9 @@ func parse(name string, source []byte) (Set, problem.List) {
 	doc, problems := problem.ParseFirst(name, source)
 	f := &file{doc: doc, problems: problems}
 	if doc.Root == nil {
+		if len(problems) == 0 {
+			f.add(nothing(doc))
+		}
 		return f.set, f.problems
 	}
 	var b fileBlock
@@ -90,7 +93,16 @@ func parse(name string, source []byte) (Set, problem.List) {
 	for _, n := range b.Groups {
 		f.group(n, first)
 	}
+	if f.set.Rules() == 0 && len(f.set.Escalations) == 0 && len(f.problems) == 0 {
+		f.add(nothing(doc))
+	}
 	return f.set, f.problems
+}
+
+// nothing warns of a file that is valid and pages nobody: more often a copy that broke off than a wish. It
+// is no error, since Prometheus takes such a file.
+func nothing(doc *problem.Document) problem.Problem {
+	return doc.At(nil).Warnf("this file holds no rules").WithHint("alerts of rules that were here before resolve")
 }
 
 // group decodes one group. first has the lines of the names seen in the file.

@@ -110,6 +110,19 @@ func TestIdentity(t *testing.T) {
 	}
 }
 
+// TestNothing: a file without rules is as valid as in Prometheus, and worth a word: it resolves what fired.
+func TestNothing(t *testing.T) {
+	for _, source := range []string{"", "# later\n", "---\n", "groups:\n", "groups: []\n", "groups: [{name: a, rules: []}]\n"} {
+		_, problems := readOne(source)
+		if len(problems) != 1 || !problems[0].Warning || problems[0].Error() != "r.yml: warning: this file holds no rules (alerts of rules that were here before resolve)" {
+			t.Errorf("%q: %v", source, problems)
+		}
+	}
+	if _, problems := readOne("escalations: [{name: a, tiers: [{slack: '#a'}]}]\n"); len(problems) > 0 {
+		t.Errorf("escalations alone: %v", problems)
+	}
+}
+
 func TestOrdinals(t *testing.T) {
 	rule := "  - {alert: A, expr: up > %d, labels: {severity: %s}}\n"
 	src := "groups:\n- name: g\n  rules:\n" + fmt.Sprintf(rule, 1, "a") + fmt.Sprintf(rule, 2, "a") + fmt.Sprintf(rule, 3, "b")

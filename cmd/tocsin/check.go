@@ -35,10 +35,8 @@ func (c checkCmd) Run(s streams) error {
 		ok = good
 	}
 	for _, file := range c.Files {
-		if f, err := os.Open(file); err != nil {
+		if err := readable(file); err != nil {
 			return &failure{exitUsage, fmt.Errorf("the rule file cannot be read: %w", err)}
-		} else {
-			f.Close()
 		}
 		set, problems := rules.Check(file)
 		if !c.passed(problems, s.Err) {
@@ -49,6 +47,19 @@ func (c checkCmd) Run(s streams) error {
 	}
 	if !ok {
 		return &failure{exitFailed, nil}
+	}
+	return nil
+}
+
+// readable says why a file cannot be read at all, a folder included. What it holds is not looked at.
+func readable(file string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := f.Read(make([]byte, 1)); err != nil && !errors.Is(err, io.EOF) {
+		return err
 	}
 	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
 	"reflect"
 	"strings"
 	"sync"
@@ -39,11 +38,9 @@ type generation struct {
 // loadPlan reads the configuration. Problems come back as one error that prints them with their places;
 // warnings are returned beside a plan.
 func loadPlan(file string) (*config.Plan, problem.List, error) {
-	f, err := os.Open(file)
-	if err != nil {
+	if err := readable(file); err != nil {
 		return nil, nil, &failure{exitUsage, fmt.Errorf("the configuration cannot be read: %w", err)}
 	}
-	f.Close()
 	plan, problems := config.Load(file)
 	if plan == nil {
 		return nil, nil, &invalid{problems}
