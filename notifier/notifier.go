@@ -57,8 +57,6 @@ type DeliveryStore interface {
 		decide func(oncall.Incident) (oncall.Decision, error)) error
 	// Incident returns one incident with all its rows: a message is drawn from the latest state.
 	Incident(ctx context.Context, number int64) (oncall.Incident, error)
-	// LastDelivered returns when the endpoint last delivered anything, zero for never.
-	LastDelivered(ctx context.Context, e oncall.Endpoint) (time.Time, error)
 }
 
 // Message is one thing to send, with all that a sender may need to write it.

@@ -2,6 +2,7 @@ package oncall
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -35,49 +36,42 @@ func AfterAttempt(now time.Time, d Delivery, a Attempt) (DeliveryState, time.Tim
 	return DeliveryQueued, now.Add(wait)
 }
 
-// AttemptEntry is the timeline's line for an attempt.
-func AttemptEntry(d Delivery, a Attempt, state DeliveryState, nextAt time.Time) TimelineEntry {
-	what := "page"
-	switch d.Kind {
-	case KindMessage:
-		what = "message"
-	case KindEdit:
-		what = "edit of the message"
-	case KindReply:
-		what = "thread reply"
-	default:
-		what = string(d.Kind) + " page"
-	}
-	text := what + " to " + string(d.Endpoint)
-	if d.Target != "" && d.Target != "slack "+d.Endpoint.Address() {
-		text += " (" + d.Target + ")"
-	}
-	if a.Number > 1 {
-		text += fmt.Sprintf(", attempt %d", a.Number)
-	}
-	text += ": " + attemptOutcome(a, state, nextAt)
-	at := a.At.Add(a.Took)
-	return TimelineEntry{At: at, Kind: EntryAttempt, Text: text, Delivery: d.Key, Attempt: &a}
+// AttemptEntry is the timeline's line for an attempt. d has its new state.
+func AttemptEntry(d Delivery, a Attempt) TimelineEntry {
+	return TimelineEntry{At: a.At, Kind: EntryAttempt, Text: attemptText(d, a), Delivery: d.Key, Attempt: &a}
 }
 
-func attemptOutcome(a Attempt, state DeliveryState, nextAt time.Time) string {
-	why := a.Error
-	if why == "" && a.Status != 0 {
-		why = fmt.Sprintf("HTTP %d", a.Status)
+func attemptText(d Delivery, a Attempt) string {
+	what := string(d.Kind)
+	switch d.Kind {
+	case KindTriggered, KindUpdated, KindAcknowledged, KindResolved:
+		what += " page"
 	}
-	switch state {
+	to := string(d.Endpoint)
+	if d.Target != "" {
+		to = d.Target + " (" + to + ")"
+	}
+	answer := a.Error
+	if a.Status != 0 {
+		answer = strings.TrimSuffix(fmt.Sprintf("HTTP %d, %s", a.Status, a.Error), ", ")
+	}
+	if answer != "" {
+		answer = " (" + answer + ")"
+	}
+	text := fmt.Sprintf("%s to %s, attempt %d: ", what, to, a.Number)
+	switch d.State {
 	case DeliveryDelivered:
-		if a.Status != 0 {
-			return fmt.Sprintf("delivered (HTTP %d, %s)", a.Status, a.Took.Round(time.Millisecond))
-		}
-		return "delivered"
+		return text + "delivered" + answer
 	case DeliveryRefused:
 		if a.Outcome == OutcomeRetry || a.Outcome == OutcomeUnknown {
-			return "given up after a day of retries: " + why
+			return text + "given up after a day of retries" + answer
 		}
-		return "refused: " + why
+		return text + "refused" + answer
 	case DeliveryDropped:
-		return "dropped: " + why
+		return text + "given up, no longer wanted" + answer
 	}
-	return fmt.Sprintf("not confirmed: %s; next attempt at %s", why, nextAt.UTC().Format("15:04:05 MST"))
+	if a.Outcome == OutcomeUnknown {
+		return text + "unconfirmed" + answer + ", will be tried again"
+	}
+	return text + "not accepted" + answer + ", will be tried again"
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -146,37 +145,4 @@ func (t *tx) loadClaim(c candidate) (oncall.Claim, error) {
 	_, err = one(t, `select coalesce(max(revision), 0) from deliveries where incident = $1 and endpoint = $2
 		and kind in ('message', 'edit') and state = 'delivered'`, []any{d.Incident, string(d.Endpoint)}, &claim.Shown)
 	return claim, err
-}
-
-// attemptText says in one sentence what an attempt made of a delivery. d has its new state.
-func attemptText(d oncall.Delivery, a oncall.Attempt) string {
-	what := string(d.Kind)
-	switch d.Kind {
-	case oncall.KindTriggered, oncall.KindUpdated, oncall.KindAcknowledged, oncall.KindResolved:
-		what += " page"
-	}
-	to := string(d.Endpoint)
-	if d.Target != "" {
-		to = d.Target + " (" + to + ")"
-	}
-	answer := a.Error
-	if a.Status != 0 {
-		answer = strings.TrimSuffix(fmt.Sprintf("HTTP %d, %s", a.Status, a.Error), ", ")
-	}
-	if answer != "" {
-		answer = " (" + answer + ")"
-	}
-	text := fmt.Sprintf("%s to %s, attempt %d: ", what, to, a.Number)
-	switch d.State {
-	case oncall.DeliveryDelivered:
-		return text + "delivered" + answer
-	case oncall.DeliveryRefused:
-		return text + "refused" + answer
-	case oncall.DeliveryDropped:
-		return text + "given up, no longer wanted" + answer
-	}
-	if a.Outcome == oncall.OutcomeUnknown {
-		return text + "unconfirmed" + answer + ", will be tried again"
-	}
-	return text + "not accepted" + answer + ", will be tried again"
 }

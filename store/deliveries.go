@@ -156,7 +156,7 @@ func (t *tx) finishDelivery(w oncall.Write, key string, a oncall.Attempt, state 
 	}
 	t.mine.Deliveries = true // the next one to this endpoint may go
 	if d.Kind != oncall.KindEdit || state != oncall.DeliveryDelivered && state != oncall.DeliveryQueued {
-		entry := oncall.TimelineEntry{At: a.At, Kind: oncall.EntryAttempt, Text: attemptText(d, a), Delivery: key, Attempt: &a}
+		entry := oncall.AttemptEntry(d, a)
 		if err := t.addTimeline(oncall.Incident{Number: d.Incident, State: oncall.IncidentTriggered}, []oncall.TimelineEntry{entry}, w.Now); err != nil {
 			return err
 		}
@@ -190,14 +190,4 @@ func (t *tx) putResult(d *oncall.Delivery, a oncall.Attempt, state oncall.Delive
 		err = oncall.Errorf(oncall.CodeConflict, "delivery %s is not being sent any more", d.Key)
 	}
 	return err
-}
-
-// LastDelivered returns when the endpoint last delivered anything, zero for never.
-func (s *Store) LastDelivered(ctx context.Context, e oncall.Endpoint) (time.Time, error) {
-	var done int64
-	err := s.view(ctx, func(q queryer) error {
-		_, err := one(q, "select done_at from deliveries where endpoint = $1 and state = 'delivered' order by done_at desc limit 1", []any{string(e)}, &done)
-		return err
-	})
-	return fromMicros(done), err
 }

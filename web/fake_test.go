@@ -61,7 +61,7 @@ func (m *memory) open(number int64, alertname string) {
 		d := &in.Deliveries[i]
 		d.Attempts, d.State, d.Error = 1, oncall.DeliveryQueued, "503 Service Unavailable"
 		a := oncall.Attempt{At: began.Add(time.Second), Took: 20 * time.Millisecond, Number: 1, Outcome: oncall.OutcomeRetry, Status: 503, Error: d.Error, Excerpt: "busy", RetryAfter: time.Second}
-		in.Timeline = append(in.Timeline, oncall.AttemptEntry(*d, a, d.State, began.Add(2*time.Second)))
+		in.Timeline = append(in.Timeline, oncall.AttemptEntry(*d, a))
 	}
 	m.incidents[number] = in
 }

@@ -136,9 +136,6 @@ func testOlderEpoch(t *testing.T, e *env) {
 func testFinish(t *testing.T, e *env) {
 	in := e.open("x")
 	c := e.claim()[0]
-	last, err := e.s.LastDelivered(e.ctx(), c.Delivery.Endpoint)
-	e.must(err)
-	equal(t, last, time.Time{})
 	fail := oncall.Attempt{At: e.now, Took: time.Second, Number: 1, Outcome: oncall.OutcomeRetry, Status: 503, Error: "busy", Excerpt: "<html>"}
 	e.must(e.s.FinishDelivery(e.ctx(), e.write(), c.Delivery.Key, fail, oncall.DeliveryQueued, e.now.Add(time.Second), decision(
 		func(in oncall.Incident, d *oncall.Decision) {
@@ -162,9 +159,6 @@ func testFinish(t *testing.T, e *env) {
 	equal(t, []any{d.State, d.Status, d.Error, d.Excerpt, d.Remote, d.Revision, d.DoneAt, d.NextAt},
 		[]any{oncall.DeliveryDelivered, 200, "", "", "r", int64(3), e.now.Truncate(time.Microsecond), time.Time{}})
 	equal(t, len(e.load(in.Number).Timeline), 4)
-	last, err = e.s.LastDelivered(e.ctx(), c.Delivery.Endpoint)
-	e.must(err)
-	equal(t, last, d.DoneAt)
 	e.wantCode(e.s.FinishDelivery(e.ctx(), e.write(), "msg_none", fail, oncall.DeliveryQueued, e.now, nil), oncall.CodeNotFound)
 }
 
