@@ -15,6 +15,31 @@ type Backend interface {
 	Query(ctx context.Context, expr string, at time.Time) (Answer, error)
 }
 
+// Reuser is a Backend that answers repeated queries of one expression for less. Its answers are those of
+// Query; only who owns their memory differs.
+type Reuser interface {
+	Backend
+	// QueryInto is Query with what is kept between the queries of one expression. The answer's Samples are
+	// valid until r is used again; its label sets are for keeps. r may be nil.
+	QueryInto(ctx context.Context, expr string, at time.Time, r *Reuse) (Answer, error)
+}
+
+// Reuse is what one expression keeps between its queries: the series that it returned last, so that a label
+// set is stored once however often it is answered. Its zero value is ready. One goroutine uses it at a time;
+// where that cannot be promised, such as for an extra evaluation beside the grid's, use nil or another one.
+type Reuse struct {
+	// Samples are those of the last complete answer, in its order. Only the Backend touches them.
+	Samples []Sample
+}
+
+// queryInto asks b, by QueryInto where it can.
+func queryInto(ctx context.Context, b Backend, expr string, at time.Time, r *Reuse) (Answer, error) {
+	if reuser, ok := b.(Reuser); ok {
+		return reuser.QueryInto(ctx, expr, at, r)
+	}
+	return b.Query(ctx, expr, at)
+}
+
 // Answer is an instant vector, or a scalar as one sample without labels.
 type Answer struct {
 	Samples []Sample

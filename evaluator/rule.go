@@ -23,6 +23,7 @@ type ruleState struct {
 	begun      int       // counts evaluations: a retry of an earlier one gives way
 	lastAt     time.Time // timestamp of the last evaluation
 	staleSince time.Time // when a commit failed; zero: memory is what the store has
+	reuse      Reuse     // of the rule's own query
 
 	mu     sync.Mutex // the fields below are written with eval and mu held, and read with either
 	alerts []oncall.Alert
@@ -103,7 +104,7 @@ func (g *generation) retry(ctx context.Context, s *ruleState, begun int, settle 
 // observe asks the backend and prepares the answer for the core. stop releases the expander.
 func (g *generation) observe(ctx context.Context, b *bound, at time.Time, timeout time.Duration) (oncall.Observation, *expander, context.CancelFunc, error) {
 	obs := oncall.Observation{At: at, Evidence: b.evidence(at), External: b.plan.ExternalLabels}
-	ans, err := g.ask(ctx, b.expr, at.Add(-b.group.QueryOffset), timeout)
+	ans, err := g.ask(ctx, b.expr, at.Add(-b.group.QueryOffset), timeout, &b.state.reuse)
 	if err != nil {
 		obs.Failed = err.Error()
 		return obs, nil, func() {}, err
@@ -113,7 +114,7 @@ func (g *generation) observe(ctx context.Context, b *bound, at time.Time, timeou
 	xctx, stop := context.WithTimeout(ctx, budget)
 	// Templates ask about the evaluation timestamp itself, without query_offset, as in Prometheus.
 	x := newExpander(xctx, b, at, func(ctx context.Context, expr string, at time.Time) (Answer, error) {
-		return g.ask(ctx, expr, at, budget)
+		return g.ask(ctx, expr, at, budget, nil)
 	})
 	if obs.Samples, err = x.samples(ans); err != nil {
 		obs.Failed = err.Error()
@@ -123,7 +124,7 @@ func (g *generation) observe(ctx context.Context, b *bound, at time.Time, timeou
 
 // ask queries the backend, which has at most Concurrency queries of ours in flight. Waiting for a place
 // does not count against the timeout: our own queue must not look like a slow backend.
-func (g *generation) ask(ctx context.Context, expr string, at time.Time, timeout time.Duration) (Answer, error) {
+func (g *generation) ask(ctx context.Context, expr string, at time.Time, timeout time.Duration, r *Reuse) (Answer, error) {
 	select {
 	case g.places <- struct{}{}:
 	case <-ctx.Done():
@@ -132,7 +133,7 @@ func (g *generation) ask(ctx context.Context, expr string, at time.Time, timeout
 	defer func() { <-g.places }()
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	ans, err := g.plan.Backend.Query(ctx, expr, at)
+	ans, err := queryInto(ctx, g.plan.Backend, expr, at, r)
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) && errors.Is(err, context.DeadlineExceeded) {
 		// Without the time, which differs: a text that changes would be committed with each evaluation.
 		err = &QueryError{Kind: BackendError, Cause: err, Message: "no answer in time (the query's timeout, at most the group's interval)"}

@@ -42,7 +42,7 @@ type Client struct {
 	headers  map[string]string
 }
 
-var _ evaluator.Backend = (*Client)(nil)
+var _ evaluator.Reuser = (*Client)(nil)
 
 // Option changes how a Client is made.
 type Option func(*options)
@@ -91,6 +91,11 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // Query evaluates expr at the instant at. Errors are *evaluator.QueryError.
 func (c *Client) Query(ctx context.Context, expr string, at time.Time) (evaluator.Answer, error) {
+	return c.QueryInto(ctx, expr, at, nil)
+}
+
+// QueryInto is Query for an expression that is asked again and again; see evaluator.Reuser.
+func (c *Client) QueryInto(ctx context.Context, expr string, at time.Time, r *evaluator.Reuse) (evaluator.Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	form := url.Values{"query": {expr}, "time": {formatTime(at)}}
