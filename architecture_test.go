@@ -16,21 +16,24 @@ import (
 // arrows says which of our packages each package may import, by prefix. What is not listed may import
 // nothing of ours. problem is a leaf that whoever decodes configuration may use.
 var arrows = map[string][]string{
-	"cmd":                  {"config", "web", "demo", "replay", "store", "evaluator", "notifier", "oncall", "rules", "problem"}, // wiring names everything once
-	"demo":                 {"config", "replay", "notifier/slack/slacktest", "notifier/pager/pagertest"},
-	"config":               {"evaluator", "notifier", "rules", "oncall", "problem"},
-	"web":                  {"evaluator", "notifier", "oncall"},
-	"replay":               {"evaluator", "notifier", "rules", "oncall"},
-	"evaluator":            {"rules", "oncall", "problem"},
-	"evaluator/prometheus": {"evaluator", "oncall", "problem"},
-	"notifier":             {"rules", "oncall", "problem"},
-	"notifier/slack":       {"notifier", "oncall", "problem"},
-	"notifier/pager":       {"notifier", "oncall", "problem"},
-	"store":                {"oncall"},
-	"rules":                {"oncall", "problem"},
-	"oncall":               {"problem"},
-	"problem":              {},
-	"docs":                 {}, // embedded documents
+	"cmd":                     {"config", "web", "demo", "replay", "store", "evaluator", "notifier", "oncall", "rules", "problem"}, // wiring names everything once
+	"demo":                    {"config", "replay", "notifier/slack/slacktest", "notifier/pager/pagertest"},
+	"config":                  {"evaluator", "notifier", "rules", "oncall", "problem"},
+	"web":                     {"evaluator", "notifier", "oncall"},
+	"replay":                  {"evaluator", "notifier", "rules", "oncall"},
+	"evaluator":               {"rules", "oncall", "problem"},
+	"evaluator/prometheus":    {"evaluator", "oncall", "problem"},
+	"evaluator/remotewrite":   {"evaluator", "oncall", "problem"},
+	"evaluator/alertmanagers": {"evaluator", "oncall", "problem"},
+	"evaluator/httpconf":      {"problem"},
+	"notifier":                {"rules", "oncall", "problem"},
+	"notifier/slack":          {"notifier", "oncall", "problem"},
+	"notifier/pager":          {"notifier", "oncall", "problem"},
+	"store":                   {"oncall"},
+	"rules":                   {"oncall", "problem"},
+	"oncall":                  {"problem"},
+	"problem":                 {},
+	"docs":                    {}, // embedded documents
 }
 
 // corners are imports that only one package may make: a far end's library breaks in one place, and only

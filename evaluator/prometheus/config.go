@@ -1,126 +1,133 @@
 package prometheus
 
 import (
-	"net/textproto"
 	"net/url"
 	"strings"
 	"time"
+	"unicode"
 
 	promconfig "github.com/prometheus/common/config"
 	"go.yaml.in/yaml/v3"
 
+	"tocsin/evaluator/httpconf"
 	"tocsin/problem"
 )
 
 // DefaultTimeout bounds one query where the configuration sets nothing.
 const DefaultTimeout = 10 * time.Second
 
-// Config is the prometheus section: any Prometheus-compatible query API.
+// DefaultName is the name of a single backend, and, among several, of the one that groups ask which name
+// none.
+const DefaultName = "default"
+
+// Whether answers are asked for compressed. It costs a Prometheus more CPU than the query itself, and saves
+// bytes on the way.
+const (
+	CompressionAuto = "auto" // only where the address is neither loopback nor private
+	CompressionOn   = "on"
+	CompressionOff  = "off"
+)
+
+// Config is one backend: any Prometheus-compatible query API.
 type Config struct {
+	Name        string   // unique among the backends
 	URL         *url.URL // without a trailing slash
 	ExternalURL *url.URL // for people: graph links; URL by default
 	Timeout     time.Duration
 	Headers     map[string]string
 	HTTP        promconfig.HTTPClientConfig
+	Compression string // CompressionAuto, CompressionOn or CompressionOff; "" is CompressionAuto
 }
 
 type block struct {
-	URL         problem.At[string]                        `yaml:"url"`
-	ExternalURL problem.At[string]                        `yaml:"external_url"`
-	Timeout     problem.At[time.Duration]                 `yaml:"timeout"`
-	Headers     problem.At[map[string]problem.At[string]] `yaml:"headers"`
-	HTTP        promconfig.HTTPClientConfig               `yaml:",inline"`
+	Name           problem.At[string] `yaml:"name"`
+	ExternalURL    problem.At[string] `yaml:"external_url"`
+	Compression    *yaml.Node         `yaml:"compression"`
+	httpconf.Block `yaml:",inline"`
 }
 
-// ExplainKey knows the keys that people bring from other places.
-func (*block) ExplainKey(key string) (message, hint string) {
-	switch key {
-	case "http_config":
-		return `unknown key "http_config"`, "write its keys (basic_auth, tls_config, …) beside url"
-	case "password", "username":
-		return `unknown key "` + key + `"`, "it belongs below basic_auth"
+// DecodeConfigs decodes the prometheus section: one backend, or a list of named ones of which the first is
+// the default, unless another is named default. The default one comes first. The result is usable only where
+// there are no errors.
+func DecodeConfigs(d *problem.Document, n *yaml.Node) ([]Config, problem.List) {
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
 	}
-	return "", ""
-}
-
-// DecodeConfig decodes the prometheus section. The Config is usable only where there are no errors.
-func DecodeConfig(d *problem.Document, n *yaml.Node) (Config, problem.List) {
-	b := block{HTTP: promconfig.DefaultHTTPClientConfig}
-	problems := d.Decode(n, &b)
-	decoded := len(problems) == 0
-	c := Config{Timeout: DefaultTimeout, HTTP: b.HTTP}
-	if b.Timeout.IsValid() {
-		c.Timeout = b.Timeout.Value
-		if c.Timeout <= 0 {
-			problems = append(problems, b.Timeout.Place.Errorf("timeout must be above 0"))
+	if n.Kind != yaml.SequenceNode {
+		c, problems := DecodeConfig(d, n)
+		return []Config{c}, problems
+	}
+	var nodes []*yaml.Node
+	problems := d.Decode(n, &nodes)
+	if len(nodes) == 0 && len(problems) == 0 {
+		problems = append(problems, d.At(n).Errorf("prometheus lists no backend").WithHint("such as prometheus: [{name: shop, url: http://127.0.0.1:9090}]"))
+	}
+	var configs []Config
+	first := map[string]int{}
+	for _, n := range nodes {
+		b, c, l := decodeOne(d, n)
+		problems = append(problems, l...)
+		line, twice := first[c.Name]
+		switch {
+		case b.Name.IsSet() && !b.Name.IsValid():
+		case c.Name == "":
+			problems = append(problems, d.At(n).Errorf("this backend has no name").WithHint("rule groups name it: prometheus: …"))
+		case twice:
+			problems = append(problems, b.Name.Place.Errorf("backend %q is given twice", c.Name).WithHint("the first one is on line %d", line))
+		default:
+			first[c.Name] = b.Name.Place.Line
+		}
+		if c.Name == DefaultName {
+			configs = append([]Config{c}, configs...)
+		} else {
+			configs = append(configs, c)
 		}
 	}
-	if b.URL.IsValid() {
-		u, l := decodeURL(b.URL)
-		c.URL, c.ExternalURL, problems = u, u, append(problems, l...)
-	} else if decoded {
-		problems = append(problems, d.At(n).Errorf("prometheus needs a url").WithHint("such as url: http://127.0.0.1:9090"))
-	}
-	if b.ExternalURL.IsValid() {
-		u, l := decodeURL(b.ExternalURL)
-		c.ExternalURL, problems = u, append(problems, l...)
-	}
-	headers, l := decodeHeaders(b.Headers.Value)
-	c.Headers, problems = headers, append(problems, l...)
-	problems = append(problems, d.ReadableFiles(n)...)
-	if len(problems.Errors()) > 0 {
-		return c, problems
-	}
-	c.HTTP.SetDirectory(d.Dir())
-	err := c.HTTP.Validate()
-	if err == nil {
-		_, err = promconfig.NewRoundTripperFromConfig(c.HTTP, "prometheus")
-	}
-	if err != nil {
-		problems = append(problems, d.At(n).Errorf("the HTTP client settings do not work: %v", err))
+	return configs, problems
+}
+
+// DecodeConfig decodes one backend. The Config is usable only where there are no errors.
+func DecodeConfig(d *problem.Document, n *yaml.Node) (Config, problem.List) {
+	b, c, problems := decodeOne(d, n)
+	if !b.Name.IsSet() {
+		c.Name = DefaultName
 	}
 	return c, problems
 }
 
-// decodeURL checks a base URL: paths are appended to it, and it is shown to people as evidence.
-func decodeURL(a problem.At[string]) (*url.URL, problem.List) {
-	u, l := problem.HTTPURL(a)
-	switch {
-	case u == nil:
-		return nil, l
-	case u.User != nil:
-		return nil, problem.List{a.Place.Errorf("the URL must hold no user and password: it is shown as evidence").WithHint("use basic_auth with password_file")}
-	case u.RawQuery != "" || u.ForceQuery:
-		return nil, problem.List{a.Place.Errorf("the URL must have no query (?…)").WithHint("give the base URL; use headers for a tenant")}
+func decodeOne(d *problem.Document, n *yaml.Node) (block, Config, problem.List) {
+	b := block{Block: httpconf.NewBlock()}
+	problems := d.Decode(n, &b)
+	need := httpconf.Need{Section: "prometheus", Example: "http://127.0.0.1:9090", Base: true, Timeout: DefaultTimeout}
+	h, l := b.Config(d, n, need, len(problems.Errors()) == 0)
+	problems = append(problems, l...)
+	c := Config{Name: b.Name.Value, URL: h.URL, ExternalURL: h.URL, Timeout: h.Timeout, Headers: h.Headers, HTTP: h.HTTP, Compression: CompressionAuto}
+	if b.Name.IsValid() && (strings.TrimSpace(c.Name) != c.Name || c.Name == "" || strings.ContainsFunc(c.Name, unicode.IsControl)) {
+		problems = append(problems, b.Name.Place.Errorf("a backend's name must be plain text"))
 	}
-	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), strings.TrimRight(u.RawPath, "/")
-	return u, nil
+	if b.ExternalURL.IsValid() {
+		u, l := httpconf.URL(b.ExternalURL, true)
+		c.ExternalURL, problems = u, append(problems, l...)
+	}
+	if b.Compression != nil {
+		c.Compression, l = decodeCompression(d, b.Compression)
+		problems = append(problems, l...)
+	}
+	return b, c, problems
 }
 
-func decodeHeaders(headers map[string]problem.At[string]) (map[string]string, problem.List) {
-	var problems problem.List
-	out := map[string]string{}
-	seen := map[string]bool{}
-	for name, value := range headers {
-		canonical := textproto.CanonicalMIMEHeaderKey(name)
-		_, reserved := promconfig.ReservedHeaders[canonical]
-		switch {
-		case name == "" || strings.ContainsFunc(name, notToken):
-			problems = append(problems, value.Place.Errorf("%q is no header name", name))
-		case reserved:
-			problems = append(problems, value.Place.Errorf("the header %s cannot be set here", canonical).WithHint("for credentials use basic_auth or authorization"))
-		case seen[canonical]:
-			problems = append(problems, value.Place.Errorf("the header %s is given twice", canonical))
-		case strings.ContainsAny(value.Value, "\r\n\x00"):
-			problems = append(problems, value.Place.Errorf("the value of the header %s must be one line", canonical))
+// decodeCompression reads auto, on or off. YAML libraries differ on whether on and off are booleans; true and
+// false mean the same here.
+func decodeCompression(d *problem.Document, n *yaml.Node) (string, problem.List) {
+	if n.Kind == yaml.ScalarNode {
+		switch n.Value {
+		case CompressionAuto, CompressionOn, CompressionOff:
+			return n.Value, nil
+		case "true":
+			return CompressionOn, nil
+		case "false":
+			return CompressionOff, nil
 		}
-		seen[canonical] = true
-		out[name] = value.Value
 	}
-	return out, problems
-}
-
-// notToken reports characters that HTTP does not allow in a header's name.
-func notToken(r rune) bool {
-	return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
+	return CompressionAuto, problem.List{d.At(n).Errorf("expected auto, on or off").WithHint("auto compresses only over networks that are neither loopback nor private")}
 }
