@@ -11,8 +11,8 @@ import (
 const pruneBatch = 100
 
 // Prune deletes what ended before before: resolved incidents with all their rows (unless a delivery or a
-// timer of theirs is still waiting), steps of alerts, and remembered requests. It returns how many
-// incidents it deleted. It works in small transactions, and may be cancelled between them.
+// timer of theirs is still waiting), steps of alerts, series that wait for a far end that nobody has named
+// for so long, and remembered requests. It returns how many incidents it deleted. It works in small transactions, and may be cancelled between them.
 func (s *Store) Prune(ctx context.Context, before time.Time) (incidents int, err error) {
 	at := micros(before)
 	incidents, err = s.deleteAll(ctx, `delete from incidents where number in (
@@ -24,6 +24,10 @@ func (s *Store) Prune(ctx context.Context, before time.Time) (incidents int, err
 	}
 	if _, err := s.deleteAll(ctx, `delete from alert_transitions where seq in (
 		select seq from alert_transitions where at < $1 order by at limit $2)`, at, 10*pruneBatch); err != nil {
+		return incidents, err
+	}
+	if _, err := s.deleteAll(ctx, `delete from remote_writes where seq in (
+		select seq from remote_writes where at < $1 order by seq limit $2)`, at, pruneBatch); err != nil {
 		return incidents, err
 	}
 	_, err = s.deleteAll(ctx, `delete from seen_requests where request in (
