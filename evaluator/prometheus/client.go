@@ -118,7 +118,7 @@ func (c *Client) QueryInto(ctx context.Context, expr string, at time.Time, r *ev
 		return evaluator.Answer{}, c.transportError(ctx, err)
 	}
 	defer drain(resp.Body)
-	ans, err := c.read(resp)
+	ans, err := c.read(resp, r)
 	if err != nil && ctx.Err() != nil {
 		return evaluator.Answer{}, c.transportError(ctx, ctx.Err())
 	}
@@ -138,7 +138,7 @@ func formatTime(t time.Time) string {
 }
 
 // read turns a response into an answer or an error.
-func (c *Client) read(resp *http.Response) (evaluator.Answer, error) {
+func (c *Client) read(resp *http.Response, r *evaluator.Reuse) (evaluator.Answer, error) {
 	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
 		to := "elsewhere"
 		if u, err := resp.Location(); err == nil {
@@ -154,7 +154,7 @@ func (c *Client) read(resp *http.Response) (evaluator.Answer, error) {
 	if kind := contentType(resp); kind != "" && kind != "application/json" {
 		return evaluator.Answer{}, c.notJSON(resp, kind, body)
 	}
-	ans, err := decode(body)
+	ans, err := scan(body, r)
 	if body.exceeded {
 		err = &evaluator.QueryError{Kind: evaluator.RuleError, Message: fmt.Sprintf("the answer is larger than %d MiB", MaxBytes>>20)}
 	}

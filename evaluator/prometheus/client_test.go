@@ -1,9 +1,7 @@
 package prometheus
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,7 +16,6 @@ import (
 	"time"
 
 	promconfig "github.com/prometheus/common/config"
-	"github.com/prometheus/prometheus/model/labels"
 	"go.uber.org/goleak"
 
 	"tocsin/evaluator"
@@ -282,71 +279,9 @@ func (e *endless) Read(p []byte) (int, error) {
 func TestEndlessAnswerIsBounded(t *testing.T) {
 	body := &endless{}
 	c := &Client{shown: "http://prom.example"}
-	_, err := c.read(&http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(body)})
+	_, err := c.read(&http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(body)}, nil)
 	checkError(t, err, "larger than 64 MiB", evaluator.RuleError)
 	if body.n > MaxBytes+1<<20 {
 		t.Errorf("read %d bytes", body.n)
 	}
-}
-
-func FuzzDecode(f *testing.F) {
-	for _, s := range []string{success, `{"status":"error","data":null}`, `{"data":{"resultType":"scalar","result":[1,"7"]}}`, `{"status":"success","warnings":["w"],"data":{"resultType":"vector","result":[{}]}}`, `[`, `{"a":{"b":[1]}}x`} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		ans, err := decode(bytes.NewReader(b))
-		if err != nil && len(ans.Samples) > 0 {
-			t.Errorf("an error and samples: %v", err)
-		}
-		// However the bytes arrive, the answer is the same.
-		slow, err2 := decode(oneByte{bytes.NewReader(b)})
-		if (err == nil) != (err2 == nil) || len(ans.Samples) != len(slow.Samples) {
-			t.Errorf("%v and %d samples, byte by byte %v and %d", err, len(ans.Samples), err2, len(slow.Samples))
-		}
-	})
-}
-
-// FuzzFastSample holds the fast reading of a sample against encoding/json.
-func FuzzFastSample(f *testing.F) {
-	for _, s := range []string{`{"metric":{"__name__":"up","job":"a"},"value":[1727096400.123,"0.5"]}`, `{"metric":{},"value":[1,"NaN"]}`,
-		`{"metric":{"a":"b","a":"c"},"value":[1,"2"]}`, `{"metric":{"a":""},"value":[1,"2"]}`, `{"metric":{"b":"1","a":"\u00e9"},"value":[1,"1e400"]}`,
-		`{"metric":{"a":"b"},"value":[1,"2"],"histogram":[]}`, `{"metric":{"a":"b"},"value":["1,2","2"]}`} {
-		f.Add([]byte(s))
-	}
-	lb := labels.NewScratchBuilder(4)
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if !json.Valid(b) {
-			return
-		}
-		fast, ok := fastSample(b, &lb)
-		if !ok {
-			return
-		}
-		slow, err := slowSample(b)
-		if err != nil || !labels.Equal(fast.Metric, slow.Metric) || math.Float64bits(fast.Value) != math.Float64bits(slow.Value) {
-			t.Errorf("%s: fast %v, slow %v, %v", b, fast, slow, err)
-		}
-	})
-}
-
-type oneByte struct{ r io.Reader }
-
-func (o oneByte) Read(p []byte) (int, error) {
-	if len(p) == 0 {
-		return 0, nil
-	}
-	return o.r.Read(p[:1])
-}
-
-func BenchmarkDecode(b *testing.B) {
-	const n = 1000
-	body := []byte(many(n))
-	b.ReportAllocs()
-	b.SetBytes(int64(len(body)))
-	for b.Loop() {
-		if ans, err := decode(bytes.NewReader(body)); err != nil || len(ans.Samples) != n {
-			b.Fatal(err)
-		}
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/sample")
 }

@@ -22,15 +22,27 @@ type apiError struct {
 
 func (e *apiError) Error() string { return e.Type + ": " + e.Message }
 
-// decode reads an answer of the query API as a stream. Its errors are *apiError (the server says that the
-// query failed), *evaluator.QueryError (an answer no rule can use), or what is wrong with the JSON.
-func decode(r io.Reader) (evaluator.Answer, error) {
-	d := decoder{json: json.NewDecoder(r)}
+// errFollows is about an answer that goes on behind its end.
+var errFollows = errors.New("something follows the JSON")
+
+func errTooMany() error {
+	return &evaluator.QueryError{Kind: evaluator.RuleError, Message: fmt.Sprintf(
+		"the query returns more than %d series: aggregate, or select fewer", MaxSeries)}
+}
+
+// newDecoder returns a decoder of one answer of the query API.
+func newDecoder(r io.Reader) *decoder { return &decoder{json: json.NewDecoder(r)} }
+
+// answer reads any answer as a stream. Its errors are *apiError (the server says that the query failed),
+// *evaluator.QueryError (an answer no rule can use), or what is wrong with the JSON.
+func (d *decoder) answer() (evaluator.Answer, error) {
 	if err := d.object(d.top); err != nil {
 		return evaluator.Answer{}, plain(err)
 	}
-	if _, err := d.json.Token(); !errors.Is(err, io.EOF) {
-		return evaluator.Answer{}, errors.New("something follows the JSON")
+	if _, err := d.json.Token(); err == nil {
+		return evaluator.Answer{}, errFollows
+	} else if !errors.Is(err, io.EOF) {
+		return evaluator.Answer{}, plain(err)
 	}
 	switch {
 	case d.status == "error":
@@ -63,6 +75,7 @@ type decoder struct {
 	hasData bool
 	late    json.RawMessage // data.result, where it came before data.resultType
 	samples []evaluator.Sample
+	before  int // samples of this answer that somebody else has read
 }
 
 func (d *decoder) partial() string {
@@ -131,7 +144,7 @@ func (d *decoder) lateResult() error {
 	if d.kind == "" {
 		return errors.New("it has no data.resultType")
 	}
-	inner := decoder{json: json.NewDecoder(bytes.NewReader(d.late)), kind: d.kind}
+	inner := decoder{json: json.NewDecoder(bytes.NewReader(d.late)), kind: d.kind, before: d.before}
 	d.late = nil
 	if err := inner.result(); err != nil {
 		return err
@@ -208,21 +221,16 @@ func (d *decoder) vector() error {
 		return err
 	}
 	var raw json.RawMessage
-	lb := labels.NewScratchBuilder(8)
 	for d.json.More() {
-		if len(d.samples) == MaxSeries {
-			return &evaluator.QueryError{Kind: evaluator.RuleError, Message: fmt.Sprintf(
-				"the query returns more than %d series: aggregate, or select fewer", MaxSeries)}
+		if d.before+len(d.samples) >= MaxSeries {
+			return errTooMany()
 		}
 		if err := d.json.Decode(&raw); err != nil {
 			return err
 		}
-		smp, ok := fastSample(raw, &lb)
-		if !ok {
-			var err error
-			if smp, err = slowSample(raw); err != nil {
-				return err
-			}
+		smp, err := anySample(raw)
+		if err != nil {
+			return err
 		}
 		d.samples = append(d.samples, smp)
 	}
@@ -230,8 +238,8 @@ func (d *decoder) vector() error {
 	return err
 }
 
-// slowSample reads any sample that is JSON.
-func slowSample(raw []byte) (evaluator.Sample, error) {
+// anySample reads any sample that is JSON.
+func anySample(raw []byte) (evaluator.Sample, error) {
 	var e element
 	if err := json.Unmarshal(raw, &e); err != nil {
 		return evaluator.Sample{}, err
