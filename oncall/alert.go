@@ -44,11 +44,13 @@ type Alert struct {
 	Annotations map[string]string `json:"annotations"`
 	State       AlertState        `json:"state"` // pending or firing
 	Value       float64           `json:"-"`     // as of the last transition (stored separately: JSON has no NaN)
+	Latest      float64           `json:"-"`     // as of the last evaluation that saw it; not stored
 
 	ActiveAt        time.Time `json:"active_at"`                  // first breach
 	FiredAt         time.Time `json:"fired_at,omitzero"`          // zero while pending
 	KeepFiringSince time.Time `json:"keep_firing_since,omitzero"` // first evaluation without a breach while keep_firing_for holds it
 	UnknownSince    time.Time `json:"unknown_since,omitzero"`     // first failed query; zero once a query succeeded
+	NoDataSince     time.Time `json:"no_data_since,omitzero"`     // since when its series is gone, while no_data keeps it; zero: it is there
 	Evidence        Evidence  `json:"evidence"`                   // of the last transition
 
 	External labels.Labels `json:"external,omitzero"` // external labels it fired with: its changes carry them until it resolves

@@ -14,6 +14,7 @@ type RuleTiming struct {
 	Rule          RuleID
 	For           time.Duration // 0: fires at the first breach
 	KeepFiringFor time.Duration // 0: resolves at the first evaluation without a breach
+	NoDataFor     time.Duration // no_data: hold: how long an alert stays whose series is gone; 0: it resolves
 }
 
 // Sample is one element of a query's answer, with the labels of the alert that it stands for.
@@ -21,6 +22,12 @@ type Sample struct {
 	Labels labels.Labels // of the alert: templates expanded, with alertname, without metric name
 	Metric labels.Labels // as answered
 	Value  float64
+	// Band: the value is between the threshold and recover. It keeps a firing alert firing, and nothing else:
+	// a pending alert needs a breach, and one that keep_firing_for holds has recovered already.
+	Band bool
+	// LastSeen is set where no_data: alert lets a series count as breaching that is gone since then; the
+	// value is its last one.
+	LastSeen time.Time
 }
 
 // Observation is one evaluation of one rule: what was asked, and what came back.
@@ -29,7 +36,12 @@ type Observation struct {
 	Samples []Sample  // no two with equal Labels
 	Failed  string    // why there is no answer; "" if there is one. Samples are then ignored.
 	Partial string    // why the answer may miss series; "" if it is complete
-	DueOnly bool      // the extra evaluation at the end of a for: may only move alerts that are due to firing
+	DueOnly bool      // the extra evaluation at the end of a for or keep_firing_for: may only move alerts that are due
+	// Healthy has the hashes of the label sets whose series have a sample that does not breach. With
+	// RuleTiming.NoDataFor an alert that neither breaches nor is healthy is held.
+	Healthy map[uint64]struct{}
+	// Gap: nobody looked for longer than ForgetAfter, as after a suspended machine wakes. Pending time starts again.
+	Gap bool
 	// External labels are kept with every alert that fires now, so that it is reported under the same
 	// labels until it resolves, whatever the configuration says by then.
 	External labels.Labels
@@ -56,7 +68,7 @@ type Step struct {
 	Deletes     []AlertKey     // alerts that became inactive
 	Transitions []Transition   // for the record
 	Changes     []StatusChange // for the incidents; only alerts that fire or fired
-	NextAt      time.Time      // earliest end of a for after At: ask again then, with DueOnly; zero: none
+	NextAt      time.Time      // earliest end of a for or keep_firing_for after At: ask again then, with DueOnly; zero: none
 
 	moved []int // indices of alerts that moved to pending or firing
 }
@@ -107,64 +119,32 @@ func StepRule(t RuleTiming, current []Alert, o Observation) Step {
 	}
 	for _, a := range current {
 		hash := a.Labels.Hash()
-		i, present := samples[hash]
+		i, answered := samples[hash]
+		delete(samples, hash)
+		moved := s.rewind(&a)
+		_, healthy := o.Healthy[hash]
 		switch {
-		case present:
-			delete(samples, hash)
+		case answered && !o.Samples[i].Band:
 			s.present(a, o.Samples[i])
+		case answered && a.State == StateFiring && a.KeepFiringSince.IsZero():
+			s.held(a, o.Samples[i])
+		case o.Partial != "" && !answered && !healthy:
+			s.unseen(a)
 		case o.DueOnly:
-			s.keep(a)
-		case o.Partial != "":
-			s.unknown(a, "the answer was partial: "+o.Partial)
+			s.overdue(a)
 		default:
-			s.absent(a)
+			s.absent(a, answered || healthy)
+		}
+		if moved {
+			s.alsoUpsert(a)
 		}
 	}
 	if !o.DueOnly {
 		for i, smp := range o.Samples {
-			if j, left := samples[order[i]]; left && j == i {
+			if j, left := samples[order[i]]; left && j == i && !smp.Band {
 				s.appear(smp)
 			}
 		}
-	}
-	return s.finish()
-}
-
-// RetireRule ends all alerts of a rule that is no longer evaluated; reason says why. Unlike an absent
-// series, a rule that is gone waits for no keep_firing_for.
-func RetireRule(current []Alert, at time.Time, reason string) Step {
-	s := stepper{obs: Observation{At: at}}
-	for _, a := range current {
-		s.timing = RuleTiming{Rule: a.Rule, For: a.Evidence.For}
-		s.obs.Evidence = a.Evidence
-		s.obs.Evidence.At = at
-		s.end(a, reason)
-	}
-	return s.finish()
-}
-
-// ForgetAfter is the longest downtime that pending time survives.
-const ForgetAfter = time.Hour
-
-// ForgetPending is the step of a start: after a downtime of more than ForgetAfter nobody knows whether a
-// breach lasted, so pending alerts end and begin again with the first evaluation. Firing alerts stay.
-// aliveAt is when a process last held the state; zero: unknown, which counts as too long ago. NextAt has no
-// meaning here: current holds the alerts of many rules.
-func ForgetPending(current []Alert, aliveAt, now time.Time) Step {
-	s := stepper{obs: Observation{At: now}}
-	down := now.Sub(aliveAt)
-	for _, a := range current {
-		if a.State != StatePending || (!aliveAt.IsZero() && down <= ForgetAfter) {
-			s.keep(a)
-			continue
-		}
-		reason := "pending time starts again: tocsin was down for " + human(down)
-		if aliveAt.IsZero() {
-			reason = "pending time starts again: it is not known when tocsin last ran"
-		}
-		s.timing = RuleTiming{Rule: a.Rule, For: a.Evidence.For}
-		s.obs.Evidence = a.Evidence
-		s.end(a, reason)
 	}
 	return s.finish()
 }
@@ -222,13 +202,18 @@ func (s *stepper) present(a Alert, smp Sample) {
 		return
 	}
 	wasUnknown := !a.UnknownSince.IsZero()
+	wasGone := !a.NoDataSince.IsZero()
 	a.UnknownSince = time.Time{}
+	a.Latest = smp.Value
+	if wasGone != !smp.LastSeen.IsZero() {
+		a.NoDataSince = smp.LastSeen
+	}
 	switch {
 	case due:
-		s.fire(a, smp, StatePending, fmt.Sprintf("breached for %s (for: %s)", human(breached), human(s.timing.For)))
-	case a.State == StateFiring && breached < s.timing.For:
+		s.fire(a, smp, StatePending, s.breached(breached, smp))
+	case a.State == StateFiring && breached < s.timing.For && breached >= 0: // below 0 the clock was set back
 		s.demote(a, smp, breached)
-	case wasUnknown || !a.KeepFiringSince.IsZero():
+	case wasUnknown || !a.KeepFiringSince.IsZero() || wasGone != !smp.LastSeen.IsZero():
 		a.KeepFiringSince = time.Time{}
 		i := s.put(a)
 		if wasUnknown && a.State == StateFiring {
@@ -239,8 +224,13 @@ func (s *stepper) present(a Alert, smp Sample) {
 	}
 }
 
-// absent steps an alert that a complete answer does not contain.
-func (s *stepper) absent(a Alert) {
+// absent steps an alert that a complete answer does not contain. healthy: its series has a sample that does
+// not breach.
+func (s *stepper) absent(a Alert, healthy bool) {
+	if !healthy && s.timing.NoDataFor > 0 && a.KeepFiringSince.IsZero() {
+		s.noData(a)
+		return
+	}
 	if a.State == StatePending {
 		s.end(a, fmt.Sprintf("no longer returned by the query after %s of %s (for)",
 			human(s.obs.At.Sub(a.ActiveAt)), human(s.timing.For)))
@@ -260,11 +250,11 @@ func (s *stepper) absent(a Alert) {
 			human(gone), human(s.timing.KeepFiringFor)))
 		return
 	}
-	if !started && !wasUnknown {
+	if !started && !wasUnknown && a.NoDataSince.IsZero() {
 		s.keep(a)
 		return
 	}
-	a.UnknownSince = time.Time{}
+	a.UnknownSince, a.NoDataSince = time.Time{}, time.Time{}
 	i := s.put(a)
 	if wasUnknown {
 		s.change(ChangeKnown, a, i, "the query works again; it no longer returns this alert, which keep_firing_for holds for "+
@@ -274,22 +264,29 @@ func (s *stepper) absent(a Alert) {
 
 // appear begins an alert that was inactive.
 func (s *stepper) appear(smp Sample) {
-	a := Alert{Rule: s.timing.Rule, Labels: smp.Labels, State: StatePending, ActiveAt: s.obs.At}
+	a := Alert{Rule: s.timing.Rule, Labels: smp.Labels, State: StatePending, ActiveAt: s.obs.At, NoDataSince: smp.LastSeen}
+	if !smp.LastSeen.IsZero() {
+		a.ActiveAt = smp.LastSeen
+	}
 	if s.timing.For <= 0 {
-		s.fire(a, smp, StateInactive, "returned by the query (the rule has no for)")
+		s.fire(a, smp, StateInactive, s.returned(smp)+" (the rule has no for)")
 		return
 	}
-	a.Value = smp.Value
+	if lasted := s.obs.At.Sub(a.ActiveAt); lasted >= s.timing.For {
+		s.fire(a, smp, StateInactive, s.breached(lasted, smp))
+		return
+	}
+	a.Value, a.Latest = smp.Value, smp.Value
 	a.Evidence = s.evidence(smp.Metric, FormatValue(smp.Value))
 	s.out.moved = append(s.out.moved, s.put(a))
-	s.transition(a, StateInactive, StatePending, fmt.Sprintf("returned by the query (for: %s)", human(s.timing.For)), a.Evidence)
+	s.transition(a, StateInactive, StatePending, fmt.Sprintf("%s (for: %s)", s.returned(smp), human(s.timing.For)), a.Evidence)
 }
 
 func (s *stepper) fire(a Alert, smp Sample, from AlertState, reason string) {
 	a.State = StateFiring
 	a.FiredAt = s.obs.At
 	a.External = s.obs.External
-	a.Value = smp.Value
+	a.Value, a.Latest = smp.Value, smp.Value
 	a.Evidence = s.evidence(smp.Metric, FormatValue(smp.Value))
 	i := s.put(a)
 	s.out.moved = append(s.out.moved, i)
@@ -343,14 +340,18 @@ func (s *stepper) change(status ChangeStatus, a Alert, index int, reason string,
 	s.out.Changes = append(s.out.Changes, StatusChange{Status: status, Alert: a, Reason: reason, Evidence: ev, index: index})
 }
 
-// finish finds when the rule must be asked again. Pending alerts that are due already (a gap, a failed
-// query) wait for the group's next evaluation.
+// finish finds when the rule must be asked again. Alerts that are due already (a gap, a failed query) wait
+// for the group's next evaluation.
 func (s *stepper) finish() Step {
 	for i := range s.out.Alerts {
-		if s.out.Alerts[i].State != StatePending {
-			continue
+		a := &s.out.Alerts[i]
+		var due time.Time
+		switch {
+		case a.State == StatePending:
+			due = a.ActiveAt.Add(s.timing.For)
+		case !a.KeepFiringSince.IsZero() && s.timing.KeepFiringFor > 0:
+			due = a.KeepFiringSince.Add(s.timing.KeepFiringFor)
 		}
-		due := s.out.Alerts[i].ActiveAt.Add(s.timing.For)
 		if due.After(s.obs.At) && (s.out.NextAt.IsZero() || due.Before(s.out.NextAt)) {
 			s.out.NextAt = due
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -30,8 +31,9 @@ func stepSample(name string, v float64) oncall.Sample {
 }
 
 // TestStepTranscripts runs the scripts in testdata/step. Lines: "timing for=2m keep=0", "at 15s: a=0.9 b=NaN",
-// "at 30s failed: refused", "at 45s partial (why): a=1", "at 2m due: a=1". What a step makes of its line is
-// written below it.
+// "at 30s failed: refused", "at 45s partial (why): a=1", "at 2m due: a=1", "at 3h gap: a=1". A value may be ok
+// (a sample that does not breach), ~0.7 (between threshold and recover) or 0.5@30s (gone, last seen at 30s).
+// What a step makes of its line is written below it.
 func TestStepTranscripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/step/*.txt")
 	if err != nil || len(files) == 0 {
@@ -70,7 +72,10 @@ func replaySteps(t *testing.T, script string) string {
 			if _, err := fmt.Sscanf(line, "timing for=%s keep=%s", &f, &k); err != nil {
 				t.Fatalf("%q: %v", line, err)
 			}
-			timing.For, timing.KeepFiringFor = mustDuration(t, f), mustDuration(t, k)
+			timing.For, timing.KeepFiringFor, timing.NoDataFor = mustDuration(t, f), mustDuration(t, k), 0
+			if _, n, ok := strings.Cut(line, "no_data_for="); ok {
+				timing.NoDataFor = mustDuration(t, n)
+			}
 			fmt.Fprintln(&out, line)
 		case strings.HasPrefix(line, "at "):
 			step := oncall.StepRule(timing, alerts, parseObservation(t, line))
@@ -112,16 +117,32 @@ func parseObservation(t *testing.T, line string) oncall.Observation {
 		return o
 	case kind == "due":
 		o.DueOnly = true
+	case kind == "gap":
+		o.Gap = true
 	case kind != "":
 		o.Partial = strings.Trim(strings.TrimPrefix(kind, "partial "), "()")
 	}
 	for _, f := range strings.Fields(rest) {
 		name, value, _ := strings.Cut(f, "=")
-		var v float64
-		if _, err := fmt.Sscan(value, &v); err != nil {
+		value, seen, gone := strings.Cut(value, "@")
+		value, band := strings.CutPrefix(value, "~")
+		if value == "ok" {
+			if o.Healthy == nil {
+				o.Healthy = map[uint64]struct{}{}
+			}
+			o.Healthy[stepSample(name, 0).Labels.Hash()] = struct{}{}
+			continue
+		}
+		v, err := strconv.ParseFloat(value, 64)
+		if err != nil {
 			t.Fatalf("%q: %v", line, err)
 		}
-		o.Samples = append(o.Samples, stepSample(name, v))
+		smp := stepSample(name, v)
+		smp.Band = band
+		if gone {
+			smp.LastSeen = stepStart.Add(mustDuration(t, seen))
+		}
+		o.Samples = append(o.Samples, smp)
 	}
 	return o
 }
@@ -147,6 +168,9 @@ func printStep(out *strings.Builder, s oncall.Step) {
 		if !a.UnknownSince.IsZero() {
 			fmt.Fprintf(out, " unknown since %s", offset(a.UnknownSince))
 		}
+		if !a.NoDataSince.IsZero() {
+			fmt.Fprintf(out, " gone since %s", offset(a.NoDataSince))
+		}
 		fmt.Fprintln(out)
 	}
 	if !s.NextAt.IsZero() {
@@ -163,9 +187,9 @@ func offset(t time.Time) string {
 
 // model is an independent statement of Prometheus' semantics for complete answers, one alert at a time.
 type model struct {
-	state           oncall.AlertState
+	state          oncall.AlertState
 	active, keptAt time.Time
-	kept            bool
+	kept           bool
 }
 
 func (m *model) eval(at time.Time, present bool, hold, keep time.Duration) {
@@ -283,10 +307,10 @@ func checkStep(t *rapid.T, timing oncall.RuleTiming, before []oncall.Alert, o on
 			t.Fatalf("fired without its for: %+v", tr)
 		case o.Failed != "":
 			t.Fatalf("a failed query moved an alert: %+v", tr)
-		case (tr.To == oncall.StateResolved || tr.To == oncall.StateInactive) && (o.Partial != "" || o.DueOnly):
+		case (tr.To == oncall.StateResolved || tr.To == oncall.StateInactive) && o.Partial != "":
 			t.Fatalf("ended by an answer that says nothing of absence: %+v", tr)
-		case o.DueOnly && tr.To != oncall.StateFiring:
-			t.Fatalf("the extra evaluation did more than fire: %+v", tr)
+		case o.DueOnly && tr.To != oncall.StateFiring && (was[tr.Fingerprint].KeepFiringSince.IsZero() || o.At.Sub(was[tr.Fingerprint].KeepFiringSince) < timing.KeepFiringFor):
+			t.Fatalf("the extra evaluation did more than fire and end what is due: %+v", tr)
 		case tr.Reason == "":
 			t.Fatalf("no reason: %+v", tr)
 		}
