@@ -27,6 +27,7 @@ type dialect struct {
 
 	again      func(error) bool // the transaction lost against another one: run the use case again
 	constraint func(error) bool // a rule of the schema was broken: a defect of ours
+	full       func(error) bool // there is no room: a smaller write may still find some
 }
 
 var sqliteDialect = dialect{
@@ -39,6 +40,10 @@ var sqliteDialect = dialect{
 	constraint: func(err error) bool {
 		e, ok := errors.AsType[*sqlite.Error](err)
 		return ok && e.Code()&0xff == sqlite3.SQLITE_CONSTRAINT
+	},
+	full: func(err error) bool {
+		e, ok := errors.AsType[*sqlite.Error](err)
+		return ok && (e.Code()&0xff == sqlite3.SQLITE_FULL || e.Code()&0xff == sqlite3.SQLITE_IOERR)
 	},
 }
 
@@ -68,5 +73,9 @@ var postgresDialect = dialect{
 	constraint: func(err error) bool {
 		e, ok := errors.AsType[*pgconn.PgError](err)
 		return ok && len(e.Code) == 5 && e.Code[:2] == "23"
+	},
+	full: func(err error) bool {
+		e, ok := errors.AsType[*pgconn.PgError](err)
+		return ok && len(e.Code) == 5 && e.Code[:2] == "53" // out of disk, memory or connections
 	},
 }

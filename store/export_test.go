@@ -29,6 +29,13 @@ func (s *Store) LimitPages(t testing.TB, n int) {
 	}
 }
 
+// FullFor changes for how long a disk that was full is taken for full.
+func (s *Store) FullFor(d time.Duration) {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	s.w.fullFor = d
+}
+
 // AliveAt returns the alive_at of a shard.
 func (s *Store) AliveAt(t testing.TB, shard string) time.Time {
 	t.Helper()

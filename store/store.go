@@ -147,7 +147,8 @@ func readFailed(err error) error {
 }
 
 // Healthy reports whether the store works: it answers now, and the last write did not fail. After a failed
-// write it tries a small one, so that it notices when the disk or the database is back.
+// write it tries a small one, so that it notices when the database is back; a full disk takes small writes
+// long after it refuses what matters, so that one is believed only when nothing has failed for a while.
 func (s *Store) Healthy(ctx context.Context) error {
 	if err := s.view(ctx, func(q queryer) error {
 		_, err := one(q, "select name from meta limit 1", nil, new(string))
@@ -161,5 +162,8 @@ func (s *Store) Healthy(ctx context.Context) error {
 	_, err := do(ctx, s, oncall.Write{Urgent: true}, func(t *tx) (struct{}, error) {
 		return struct{}{}, t.exec1("update counters set value = value where name = 'record'")
 	})
+	if failure := s.w.failure(); err == nil && failure != nil {
+		err = s.w.public(&dbError{failure}, false)
+	}
 	return err
 }

@@ -35,17 +35,19 @@ type writer struct {
 	wake    chan struct{} // capacity 1
 	stopped chan struct{} // closed when the goroutine has ended
 
-	mu     sync.Mutex
-	urgent []*job // guarded by mu
-	bulk   []*job // guarded by mu
-	closed bool   // guarded by mu
-	failed error  // why the last write failed, nil if it did not; guarded by mu
+	mu      sync.Mutex
+	urgent  []*job        // guarded by mu
+	bulk    []*job        // guarded by mu
+	closed  bool          // guarded by mu
+	failed  failure       // of writing, if it fails now; guarded by mu
+	fullFor time.Duration // fullFor, but in tests; guarded by mu
 
 	c *connection // owned by the goroutine
 }
 
 func newWriter(d dialect, db *sql.DB, log *slog.Logger, m *metrics, committed func(Topics)) *writer {
-	w := &writer{d: d, db: db, log: log, m: m, committed: committed, wake: make(chan struct{}, 1), stopped: make(chan struct{})}
+	w := &writer{d: d, db: db, log: log, m: m, committed: committed, fullFor: fullFor,
+		wake: make(chan struct{}, 1), stopped: make(chan struct{})}
 	go w.loop()
 	return w
 }
@@ -133,26 +135,6 @@ func (w *writer) close() {
 	<-w.stopped
 }
 
-func (w *writer) failure() error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.failed
-}
-
-func (w *writer) setFailure(err error) {
-	w.mu.Lock()
-	before := w.failed
-	w.failed = err
-	w.mu.Unlock()
-	switch {
-	case err != nil:
-		w.m.failures.Inc()
-		w.log.Error("The store cannot write", "err", err)
-	case before != nil:
-		w.log.Info("The store writes again")
-	}
-}
-
 func (w *writer) loop() {
 	defer close(w.stopped)
 	for {
@@ -199,7 +181,7 @@ func (w *writer) transaction(next func() *job) (again []*job) {
 	defer cancel()
 	t, err := w.begin(ctx, cancel)
 	if err != nil {
-		w.setFailure(err)
+		w.failedWith(err)
 		w.m.observe(0, time.Since(began), true)
 		err = w.public(&dbError{err}, false)
 		for j := next(); j != nil; j = next() {
@@ -272,9 +254,9 @@ func (w *writer) finish(t *tx, good []*job, began time.Time) {
 	w.m.observe(t.changes, time.Since(began), false)
 	switch {
 	case t.failed != nil:
-		w.setFailure(t.failed)
+		w.failedWith(t.failed)
 	case t.changes > 0:
-		w.setFailure(nil)
+		w.wrote()
 	}
 	if w.committed != nil && t.topics != (Topics{}) {
 		w.committed(t.topics)
@@ -286,7 +268,7 @@ func (w *writer) finish(t *tx, good []*job, began time.Time) {
 
 // abandon ends a transaction that is dead and tells all its jobs.
 func (w *writer) abandon(t *tx, jobs []*job, took time.Duration) {
-	w.setFailure(t.broken)
+	w.failedWith(t.broken)
 	w.m.observe(0, took, true)
 	// SQLite may keep the transaction open after a failed commit, or may have ended it by itself; a connection
 	// of which we do not know is given up.
