@@ -5,6 +5,7 @@ import (
 
 	"tocsin/oncall"
 	"tocsin/problem"
+	"tocsin/rules"
 )
 
 // check looks at names across blocks and files, and fills in the policy.
@@ -28,6 +29,10 @@ func (l *loading) check() {
 	withoutDefault := false // one such alert is enough to say
 	for _, ref := range l.refs {
 		switch ref.Kind {
+		case rules.RefBackend:
+			l.checkBackend(ref)
+		case rules.RefRecord:
+			l.checkRecord(ref)
 		case oncall.RefEscalation:
 			if ref.Name == "" && withoutDefault {
 				continue

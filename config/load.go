@@ -15,7 +15,6 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"go.yaml.in/yaml/v3"
 
-	"tocsin/evaluator/prometheus"
 	"tocsin/notifier/pager"
 	"tocsin/notifier/slack"
 	"tocsin/oncall"
@@ -46,6 +45,8 @@ type block struct {
 	EvaluationInterval problem.At[time.Duration]                 `yaml:"evaluation_interval"`
 	UnknownAfter       problem.At[time.Duration]                 `yaml:"unknown_after"`
 	ExternalLabels     map[problem.At[string]]problem.At[string] `yaml:"external_labels"`
+	RemoteWrite        *yaml.Node                                `yaml:"remote_write"`
+	Alertmanagers      *yaml.Node                                `yaml:"alertmanagers"`
 	Slack              *yaml.Node                                `yaml:"slack"`
 	Users              *yaml.Node                                `yaml:"users"`
 	Escalations        *yaml.Node                                `yaml:"escalations"`
@@ -62,8 +63,6 @@ var later = map[string]string{
 	"templates":           "messages would not look as they say",
 	"tracing":             "nothing would be traced",
 	"event_recorder":      "nothing would be recorded",
-	"remote_write":        "ALERTS would not be written",
-	"alertmanagers":       "no alert would be sent there",
 	"schedules":           "nobody on call would be paged: name users in the tiers",
 	"actions":             "no remediation would run",
 	"jobs":                "no job would run",
@@ -134,12 +133,7 @@ func load(file string, s source) (*Plan, problem.List) {
 // sections decodes everything but the rule files.
 func (l *loading) sections(b *block) {
 	var p problem.List
-	if b.Prometheus == nil {
-		l.add(l.doc.At(nil).Errorf("the section prometheus is missing").WithHint("such as prometheus: {url: http://127.0.0.1:9090}"))
-	} else {
-		l.plan.Prometheus, p = prometheus.DecodeConfig(l.doc, b.Prometheus)
-		l.problems = append(l.problems, p...)
-	}
+	l.farEnds(b)
 	if b.Slack != nil {
 		l.plan.Slack, p = slack.DecodeConfig(l.doc, b.Slack)
 		l.problems = append(l.problems, p...)
@@ -222,6 +216,7 @@ func (l *loading) ruleFiles(b *block) {
 	for i, e := range set.Escalations {
 		l.escalations = append(l.escalations, problem.At[oncall.Escalation]{Value: e, Place: set.EscalationAt[i]})
 	}
+	l.checkPending(set)
 	l.refs = append(l.refs, set.Refs...)
 	set.Refs, set.EscalationAt = nil, nil
 	l.plan.Rules = set

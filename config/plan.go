@@ -11,7 +11,9 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 
+	"tocsin/evaluator/alertmanagers"
 	"tocsin/evaluator/prometheus"
+	"tocsin/evaluator/remotewrite"
 	"tocsin/notifier/pager"
 	"tocsin/notifier/slack"
 	"tocsin/oncall"
@@ -21,15 +23,18 @@ import (
 // Plan is one load of the configuration: complete, checked, never changed.
 type Plan struct {
 	File               string
-	RuleFiles          []string // in order, each once
-	Hash               string   // of the configuration and rule files; secret files do not count
-	Prometheus         prometheus.Config
+	RuleFiles          []string                     // in order, each once
+	Hash               string                       // of the configuration and rule files; secret files do not count
+	Prometheus         prometheus.Config            // the backend of groups that name none
+	Backends           map[string]prometheus.Config // all of them, by name
 	EvaluationInterval time.Duration
 	UnknownAfter       time.Duration // 0: three intervals or 5 m, the longer
 	ExternalLabels     labels.Labels
 	Rules              rules.Set
-	Policy             oncall.Policy // without ExternalURL and LinkKey, which cmd adds
-	Slack              *slack.Config // nil: no Slack
+	RemoteWrite        *remotewrite.Config    // nil: series are written nowhere
+	Alertmanagers      []alertmanagers.Config // none: alerts are sent on to nobody
+	Policy             oncall.Policy          // without ExternalURL and LinkKey, which cmd adds
+	Slack              *slack.Config          // nil: no Slack
 	Pages              map[oncall.Endpoint]pager.Config
 }
 

@@ -14,17 +14,21 @@ import (
 	"tocsin/oncall"
 )
 
-// identify gives every rule its ID. The ordinal counts the rules that agree in group, alert and static
-// labels, over all files in their order.
+// identify gives every rule its ID. The ordinal counts the rules that agree in group, kind, name and
+// static labels, over all files in their order.
 func identify(groups []Group) {
 	seen := map[string]int{}
 	for i := range groups {
 		for j := range groups[i].Rules {
 			r := &groups[i].Rules[j]
 			h := sha256.New()
-			fmt.Fprintf(h, "%q|%q", groups[i].Name, r.Alert)
+			fmt.Fprintf(h, "%q|", groups[i].Name)
+			if r.Record != "" {
+				fmt.Fprint(h, "record|")
+			}
+			fmt.Fprintf(h, "%q", r.Name())
 			r.Labels.Range(func(l labels.Label) {
-				if !strings.Contains(l.Value, "{{") {
+				if r.Record != "" || !strings.Contains(l.Value, "{{") {
 					fmt.Fprintf(h, "|%q=%q", l.Name, l.Value)
 				}
 			})
@@ -45,10 +49,26 @@ func hashRule(g *Group, r *Rule) string {
 	for _, name := range slices.Sorted(maps.Keys(r.Annotations)) {
 		fmt.Fprintf(h, "|%q=%q", name, r.Annotations[name])
 	}
+	// What is as in Prometheus adds nothing.
+	if r.Record != "" {
+		fmt.Fprintf(h, "|record %q", r.Record)
+	}
+	if r.NoData != NoDataOK {
+		fmt.Fprintf(h, "|no_data %q %d", r.NoData, r.NoDataFor)
+	}
+	if r.Recover != nil {
+		fmt.Fprintf(h, "|recover %x", *r.Recover)
+	}
+	if g.Prometheus != "" {
+		fmt.Fprintf(h, "|prometheus %q", g.Prometheus)
+	}
+	for _, name := range slices.Sorted(maps.Keys(g.Headers)) {
+		fmt.Fprintf(h, "|header %q=%q", name, g.Headers[name])
+	}
 	return sum(h)
 }
 
 // sameness is equal for rules of a group that would always say the same.
-func sameness(r *Rule) string { return fmt.Sprintf("%q|%q|%s", r.Alert, r.Expr, r.Labels) }
+func sameness(r *Rule) string { return fmt.Sprintf("%q|%q|%q|%s", r.Alert, r.Record, r.Expr, r.Labels) }
 
 func sum(h hash.Hash) string { return hex.EncodeToString(h.Sum(nil)[:12]) }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -57,6 +58,8 @@ type groupBlock struct {
 	QueryOffset  model.Duration                            `yaml:"query_offset"`
 	Limit        int                                       `yaml:"limit"`
 	UnknownAfter problem.At[time.Duration]                 `yaml:"unknown_after"`
+	Prometheus   problem.At[string]                        `yaml:"prometheus"`
+	Headers      map[string]problem.At[string]             `yaml:"headers"`
 	Labels       map[problem.At[string]]problem.At[string] `yaml:"labels"`
 	Rules        []*yaml.Node                              `yaml:"rules"`
 }
@@ -120,30 +123,61 @@ func (f *file) group(n *yaml.Node, first map[string]int) {
 	if b.UnknownAfter.IsValid() && b.UnknownAfter.Value <= 0 {
 		f.add(b.UnknownAfter.Place.Errorf("unknown_after must be above 0"))
 	}
-	f.checkLabels(b.Labels)
-	for key, value := range b.Labels {
-		if err := checkTemplate("group", value.Value); err != nil {
-			f.add(key.Place.Warnf("label %q is no valid template, which every rule of the group will run into: %s", key.Value, err.message))
-		}
-	}
 	g := Group{Name: name, File: f.doc.File, Interval: time.Duration(b.Interval), QueryOffset: time.Duration(b.QueryOffset),
-		Limit: max(0, b.Limit), UnknownAfter: b.UnknownAfter.Value, Labels: labels.FromMap(values(b.Labels))}
+		Limit: max(0, b.Limit), UnknownAfter: b.UnknownAfter.Value, Labels: labels.FromMap(values(b.Labels)), Prometheus: b.Prometheus.Value}
+	if b.Prometheus.IsValid() {
+		if g.Prometheus == "" {
+			f.add(b.Prometheus.Place.Errorf("the backend's name is empty").WithHint("leave it out for the default one"))
+		}
+		f.set.Refs = append(f.set.Refs, oncall.Ref{Kind: RefBackend, Name: g.Prometheus, At: b.Prometheus.Place})
+	}
+	if len(b.Headers) > 0 {
+		var l problem.List
+		g.Headers, l = problem.Headers(b.Headers)
+		f.problems = append(f.problems, l...)
+	}
+	f.checkLabels(b.Labels)
+	f.rules(&g, &b)
+	recorded := slices.IndexFunc(g.Rules, func(r Rule) bool { return r.Record == "" }) < 0 && len(g.Rules) == len(b.Rules)
+	if len(b.Rules) == 0 || !recorded {
+		f.groupTemplates(b.Labels)
+	}
+	f.set.Groups = append(f.set.Groups, g)
+}
+
+// rules decodes the rules of a group that is otherwise complete.
+func (f *file) rules(g *Group, b *groupBlock) {
 	lines := map[string]int{}
 	for _, n := range b.Rules {
 		r, ok := f.rule(n, b.Labels)
 		if !ok {
 			continue
 		}
-		r.Hash = hashRule(&g, &r)
+		r.Hash = hashRule(g, &r)
 		if line, ok := lines[sameness(&r)]; ok {
-			f.add(f.doc.At(n).Warnf("alert %q is given twice in this group, with equal expression and labels", r.Alert).
+			f.add(f.doc.At(n).Warnf("%s %q is given twice in this group, with equal expression and labels", kind(&r), r.Name()).
 				WithHint("the first one is on line %d", line))
 		} else {
 			lines[sameness(&r)] = r.Line
 		}
 		g.Rules = append(g.Rules, r)
 	}
-	f.set.Groups = append(f.set.Groups, g)
+}
+
+// groupTemplates looks at labels that become those of alerts. Prometheus does not, so it is no error.
+func (f *file) groupTemplates(m map[problem.At[string]]problem.At[string]) {
+	for key, value := range m {
+		if err := checkTemplate("group", value.Value); err != nil {
+			f.add(key.Place.Warnf("label %q is no valid template, which every alert of the group will run into: %s", key.Value, err.message))
+		}
+	}
+}
+
+func kind(r *Rule) string {
+	if r.Record != "" {
+		return "recording rule"
+	}
+	return "alert"
 }
 
 func values(m map[problem.At[string]]problem.At[string]) map[string]string {

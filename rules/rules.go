@@ -21,7 +21,7 @@ type Set struct {
 	Groups      []Group
 	Escalations []oncall.Escalation // from the rule files' own escalations section
 
-	Refs         []oncall.Ref    // names that the files use, alerts without escalation included; nil once checked
+	Refs         []oncall.Ref    // what the files need of the configuration, alerts without escalation included; nil once checked
 	EscalationAt []problem.Place // of Escalations, for duplicates across files; nil once checked
 }
 
@@ -33,6 +33,12 @@ func (s Set) Rules() int {
 	}
 	return n
 }
+
+// Kinds of Refs, beside those of package oncall.
+const (
+	RefBackend = "backend"      // a group names the backend that it asks
+	RefRecord  = "remote_write" // a recording rule, by its metric, has to be written somewhere
+)
 
 // Group is a rule group.
 type Group struct {

@@ -32,7 +32,7 @@ func ThresholdOf(expr parser.Expr) (t Threshold, reason string) {
 	case b.ReturnBool:
 		return t, "with bool every series passes, as 0 or 1"
 	case b.Op == parser.EQLC || b.Op == parser.NEQ:
-		return t, fmt.Sprintf("%s has no other side to lower or raise a threshold to", b.Op)
+		return t, fmt.Sprintf("it asks for one value (%s), not for a side of a threshold", b.Op)
 	}
 	vector, number, op := b.LHS, b.RHS, b.Op
 	if vector.Type() == parser.ValueTypeScalar {

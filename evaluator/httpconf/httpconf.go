@@ -5,7 +5,6 @@
 package httpconf
 
 import (
-	"net/textproto"
 	"net/url"
 	"strings"
 	"time"
@@ -71,7 +70,7 @@ func (b *Block) Config(d *problem.Document, n *yaml.Node, need Need, decoded boo
 	} else if decoded {
 		problems = append(problems, d.At(n).Errorf("%s needs a url", need.Section).WithHint("such as url: %s", need.Example))
 	}
-	headers, l := Headers(b.Headers.Value)
+	headers, l := problem.Headers(b.Headers.Value)
 	c.Headers, problems = headers, append(problems, l...)
 	problems = append(problems, d.ReadableFiles(n)...)
 	if len(problems.Errors()) > 0 || !decoded {
@@ -103,33 +102,4 @@ func URL(a problem.At[string], base bool) (*url.URL, problem.List) {
 		u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), strings.TrimRight(u.RawPath, "/")
 	}
 	return u, nil
-}
-
-// Headers checks headers that are added to each request.
-func Headers(headers map[string]problem.At[string]) (map[string]string, problem.List) {
-	var problems problem.List
-	out := map[string]string{}
-	seen := map[string]bool{}
-	for name, value := range headers {
-		canonical := textproto.CanonicalMIMEHeaderKey(name)
-		_, reserved := promconfig.ReservedHeaders[canonical]
-		switch {
-		case name == "" || strings.ContainsFunc(name, notToken):
-			problems = append(problems, value.Place.Errorf("%q is no header name", name))
-		case reserved:
-			problems = append(problems, value.Place.Errorf("the header %s cannot be set here", canonical).WithHint("for credentials use basic_auth or authorization"))
-		case seen[canonical]:
-			problems = append(problems, value.Place.Errorf("the header %s is given twice", canonical))
-		case strings.ContainsAny(value.Value, "\r\n\x00"):
-			problems = append(problems, value.Place.Errorf("the value of the header %s must be one line", canonical))
-		}
-		seen[canonical] = true
-		out[name] = value.Value
-	}
-	return out, problems
-}
-
-// notToken reports characters that HTTP does not allow in a header's name.
-func notToken(r rune) bool {
-	return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
 }
