@@ -225,3 +225,29 @@ func (a *application) finish() error {
 	}
 	return a.t.exec1("update counters set value = $1 where name = 'incident'", a.last+a.given)
 }
+
+// requeue hands changes back. Those that come from the queue go to its end. Those that a decision made of
+// what it knows of its alerts go to its front: what waits was decided later, and a resolution there must
+// find the incident that they open.
+func (t *tx) requeue(cs []oncall.AlertChange) error {
+	var front, end []oncall.AlertChange
+	for _, c := range cs {
+		if c.Seq == 0 {
+			front = append(front, c)
+		} else {
+			end = append(end, c)
+		}
+	}
+	if err := t.appendChanges(end); err != nil || len(front) == 0 {
+		return err
+	}
+	var head int64
+	waiting, err := one(t, "select seq from alert_changes order by seq limit 1"+t.d.forUpdate, nil, &head)
+	if err != nil {
+		return err
+	}
+	if !waiting {
+		return t.appendChanges(front)
+	}
+	return t.putChanges(head-int64(len(front)), front)
+}

@@ -57,7 +57,7 @@ func (t *tx) apply(in oncall.Incident, d oncall.Decision, now time.Time) (ok boo
 	if err := t.addTimeline(in, d.Timeline, now); err != nil {
 		return false, err
 	}
-	return true, t.appendChanges(d.Requeue)
+	return true, t.requeue(d.Requeue)
 }
 
 var errAttempted = errors.New("a delivery that was to be taken back was attempted")

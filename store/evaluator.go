@@ -80,6 +80,11 @@ func (t *tx) appendChanges(cs []oncall.AlertChange) error {
 	if err != nil {
 		return err
 	}
+	return t.putChanges(seq, cs)
+}
+
+// putChanges queues changes under the numbers from seq on.
+func (t *tx) putChanges(seq int64, cs []oncall.AlertChange) error {
 	t.mine.AlertChanges = true
 	b := t.insert("alert_changes", "seq", "doc")
 	for i, c := range cs {

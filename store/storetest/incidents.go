@@ -95,6 +95,25 @@ func testRequeue(t *testing.T, e *env) {
 	equal(t, e.load(2).LinkedFrom, in.Number)
 }
 
+// testRequeueOrder: an alert that ended while its incident was handed over is over in the new one too. Its
+// end waits in the queue already when the decision, which cannot know of it, hands the alert back.
+func testRequeueOrder(t *testing.T, e *env) {
+	in := e.open("x")
+	again := change(oncall.ChangeFiring, "x", "A", "linked")
+	again.LinkedFrom = in.Number
+	e.hand(change(oncall.ChangeResolved, "x", "A", "over"), change(oncall.ChangeFiring, "y", "B", "other"))
+	e.update(in.Number, func(in oncall.Incident, d *oncall.Decision) {
+		resolve(&d.Incident, e.now)
+		a := in.Alerts[0]
+		a.State = oncall.StateResolved
+		d.Alerts = []oncall.IncidentAlert{a}
+		d.Requeue = []oncall.AlertChange{again, change(oncall.ChangeFiring, "x", "C", "too")}
+	})
+	equal(t, e.apply(10), 4)
+	equal(t, texts(e.load(2)), "linked too over")
+	equal(t, e.load(2).Alerts[0].State, oncall.StateResolved)
+}
+
 func testFailingChanges(t *testing.T, e *env) {
 	e.hand(change(oncall.ChangeFiring, "x", "A", "1"), change(oncall.ChangeFiring, "y", "A", "2"))
 	boom := errors.New("boom")

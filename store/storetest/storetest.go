@@ -35,6 +35,7 @@ func Run(t *testing.T, fresh func(testing.TB) Database) {
 		{"changes/limit", testLimit},
 		{"changes/nothing decided", testNothingDecided},
 		{"changes/requeue", testRequeue},
+		{"changes/requeue-order", testRequeueOrder},
 		{"changes/failing decision", testFailingChanges},
 		{"changes/long names", testLongNames},
 		{"incidents/update", testUpdate},
