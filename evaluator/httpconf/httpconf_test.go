@@ -61,7 +61,7 @@ func TestBad(t *testing.T) {
 		"{url: http://h, password: hunter2}":               "it belongs below basic_auth",
 		"{url: http://h, basic_auth: {password_file: no}}": "cannot read the file no: it does not exist",
 		"{url: http://h, basic_auth: {username: u}, authorization: {type: Foo}}": "the HTTP client settings do not work",
-		"{url: http://h, tls_config: {key: hunter2}}":                            "the HTTP client settings do not work",
+		"{url: http://h, tls_config: {key: hunter2}}":                            "exactly one of cert or cert_file must be configured",
 		"{url: http://h, ulr: x}":                                                `did you mean "url"?`,
 		"[]":                                                                     "expected a mapping of keys to values, found a list",
 	} {
