@@ -132,6 +132,8 @@ func loggedPath(r *http.Request) string {
 // asks, a line of text elsewhere.
 func (w *Web) refuse(rw http.ResponseWriter, r *http.Request, status int, e apiError) {
 	switch {
+	case w.belowPrometheus(r):
+		w.writeJSON(rw, status, envelope{Status: "error", ErrorType: promErrorType(status), Error: e.Error})
 	case strings.HasPrefix(r.URL.Path, strings.TrimSuffix(w.o.RoutePrefix, "/")+"/api/"):
 		w.writeJSON(rw, status, e)
 	case strings.Contains(r.Header.Get("Accept"), "text/html"):

@@ -48,6 +48,7 @@ type Store interface {
 type Options struct {
 	Acts      Acts
 	Store     Store
+	Rules     RuleSource           // what is evaluated; nil shows no rules
 	Evaluated func() bool          // the first evaluation of every group is done
 	Policy    func() oncall.Policy // the policy in force
 	Reload    func() error         // loads the configuration anew; its error tells a person what is wrong with it
@@ -101,7 +102,7 @@ func New(o Options) *Web {
 	}, []string{"handler", "code"})}
 	o.Registry.MustRegister(w.duration)
 	callbacks := w.callbackRoutes()
-	w.main = w.serve(slices.Concat(w.apiRoutes(), w.probeRoutes(), w.consoleRoutes(), callbacks))
+	w.main = w.serve(slices.Concat(w.apiRoutes(), w.prometheusRoutes(), w.probeRoutes(), w.consoleRoutes(), callbacks))
 	w.callback = w.serve(callbacks)
 	return w
 }

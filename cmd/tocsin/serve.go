@@ -193,7 +193,7 @@ func (d *daemon) wire() {
 		ExternalLabels: d.externalLabels, Logger: d.log.With("component", "acts")})
 	d.loops.Store(&loops{d.incidents, d.deliveries})
 	d.web = web.New(web.Options{
-		Acts: d.acts, Store: d.store, Evaluated: d.evaluator.Ready, Policy: d.policy, Reload: d.reload,
+		Acts: d.acts, Store: d.store, Rules: d.evaluator, Evaluated: d.evaluator.Ready, Policy: d.policy, Reload: d.reload,
 		User: d.flags.Web.user, Slack: d.slackHandlers,
 		ExternalURL: d.external, RoutePrefix: d.flags.Web.prefix(d.external),
 		Logger: d.log.With("component", "web"), Registry: d.registry,

@@ -1,0 +1,101 @@
+package web
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+
+	"github.com/prometheus/common/version"
+
+	"tocsin/evaluator"
+	"tocsin/oncall"
+)
+
+// promBase is where the part of Prometheus' API lives that is about rules, below the route prefix.
+const promBase = "/api/v1"
+
+// RuleSource shows what is evaluated. It is asked anew for each request, from many goroutines; nobody writes
+// to what it returns.
+type RuleSource interface {
+	Groups() []evaluator.GroupStatus
+}
+
+// envelope is the form of Prometheus' answers.
+type envelope struct {
+	Status    string `json:"status"` // success or error
+	Data      any    `json:"data,omitempty"`
+	ErrorType string `json:"errorType,omitempty"`
+	Error     string `json:"error,omitempty"`
+}
+
+func (w *Web) prometheusRoutes() []route {
+	return []route{
+		{"GET", promBase + "/rules", w.listRules},
+		{"GET", promBase + "/alerts", w.listAlerts},
+		{"GET", promBase + "/status/buildinfo", w.buildInfo},
+		{"", promBase + "/", w.notPrometheus},
+	}
+}
+
+// buildInfo is what Grafana asks first. Its answer, without "features", tells Grafana that rules can be read
+// and not written; without it Grafana takes tocsin for a Cortex and looks for a ruler to write to.
+func (w *Web) buildInfo(rw http.ResponseWriter, _ *http.Request) {
+	w.writeJSON(rw, http.StatusOK, envelope{Status: "success", Data: struct {
+		Version   string `json:"version"`
+		Revision  string `json:"revision"`
+		Branch    string `json:"branch"`
+		BuildUser string `json:"buildUser"`
+		BuildDate string `json:"buildDate"`
+		GoVersion string `json:"goVersion"`
+	}{version.Version, version.GetRevision(), version.Branch, version.BuildUser, version.BuildDate, version.GoVersion}})
+}
+
+// notPrometheus answers those who take tocsin for a whole Prometheus.
+func (w *Web) notPrometheus(rw http.ResponseWriter, r *http.Request) {
+	w.fail(rw, r, oncall.Errorf(oncall.CodeNotFound,
+		"tocsin holds no series and does not answer %s: ask Prometheus for them; of its API tocsin has %s/rules and %s/alerts", r.URL.Path, promBase, promBase))
+}
+
+// belowPrometheus reports whether a failure of this request is told as Prometheus tells it.
+func (w *Web) belowPrometheus(r *http.Request) bool {
+	return strings.HasPrefix(r.URL.Path, strings.TrimSuffix(w.o.RoutePrefix, "/")+promBase+"/")
+}
+
+// promErrorType is the nearest of the types that clients of Prometheus know.
+func promErrorType(status int) string {
+	switch {
+	case status == http.StatusNotFound:
+		return "not_found"
+	case status == http.StatusServiceUnavailable:
+		return "unavailable"
+	case status < 500:
+		return "bad_data"
+	}
+	return "internal"
+}
+
+// badData refuses a request in Prometheus' form, naming the parameter that is wrong.
+func (w *Web) badData(rw http.ResponseWriter, message string) {
+	w.writeJSON(rw, http.StatusBadRequest, envelope{Status: "error", ErrorType: "bad_data", Error: message})
+}
+
+// jsonString appends s as a JSON string.
+func jsonString(b []byte, s string) []byte {
+	plain := true
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			plain = false
+			break
+		}
+	}
+	if plain {
+		b = append(b, '"')
+		b = append(b, s...)
+		return append(b, '"')
+	}
+	quoted, err := json.Marshal(s)
+	if err != nil { // a string has no reason to fail
+		return append(b, `""`...)
+	}
+	return append(b, quoted...)
+}
