@@ -26,13 +26,13 @@ import (
 // generation is everything that one load of the configuration brings to life. It is built whole before
 // anything of it is used, and never changed.
 type generation struct {
-	plan    *config.Plan
-	policy  oncall.Policy
-	eval    evaluator.Plan
-	backend *promquery.Client
-	slack   *slack.Adapter // nil: no Slack
-	pager   *pager.Pager
-	metrics *lateMetrics // of slack
+	plan     *config.Plan
+	policy   oncall.Policy
+	eval     evaluator.Plan
+	backends map[string]*promquery.Client
+	slack    *slack.Adapter // nil: no Slack
+	pager    *pager.Pager
+	metrics  *lateMetrics // of slack
 }
 
 // loadPlan reads the configuration. Problems come back as one error that prints them with their places;
@@ -64,19 +64,10 @@ func (d *daemon) build(plan *config.Plan, before *generation) (*generation, erro
 	g.policy.ExternalURL = strings.TrimSuffix(d.external.String(), "/")
 	g.policy.LinkKey = d.linkKey
 	var err error
-	if g.backend, err = promquery.New(plan.Prometheus); err != nil {
-		return nil, fmt.Errorf("prometheus: %w", err)
+	if g.backends, err = backends(plan); err != nil {
+		return nil, err
 	}
-	g.eval = evaluator.Plan{
-		Groups: plan.Rules.Groups, Backend: g.backend,
-		BackendName:    redacted(plan.Prometheus.URL),
-		GraphURL:       redacted(graphBase(plan.Prometheus)),
-		ExternalURL:    g.policy.ExternalURL,
-		ExternalLabels: plan.ExternalLabels,
-		Interval:       plan.EvaluationInterval,
-		UnknownAfter:   plan.UnknownAfter,
-		QueryTimeout:   plan.Prometheus.Timeout,
-	}
+	g.eval = evaluation(plan, g.backends, g.policy.ExternalURL)
 	if g.pager, err = pager.New(plan.Pages, pager.Options{Version: version.Version}); err != nil {
 		return nil, err
 	}
@@ -120,7 +111,7 @@ func (g *generation) close(next *generation) {
 		g.slack.Close()
 	}
 	g.pager.Close()
-	g.backend.Close()
+	closeBackends(g.backends)
 }
 
 // reload loads the configuration anew. If that fails the generation in force stays, whole.
@@ -192,14 +183,6 @@ func (d *daemon) slackHandlers() (commands, interactions http.Handler) {
 		return g.slack.CommandHandler(), g.slack.InteractionHandler()
 	}
 	return nil, nil
-}
-
-// graphBase is where people open the graph of a rule.
-func graphBase(c promquery.Config) *url.URL {
-	if c.ExternalURL != nil {
-		return c.ExternalURL
-	}
-	return c.URL
 }
 
 // redacted is an address for people: without a user and a password.
