@@ -89,6 +89,7 @@ func New(o Options) *Evaluator {
 // broken off and repeated, alerts keep their state by RuleID, groups keep their timers, and alerts of rules
 // that are gone resolve.
 func (e *Evaluator) Apply(p Plan) {
+	p.templates = newTemplates(&p)
 	e.mu.Lock()
 	e.plan = &p
 	e.mu.Unlock()

@@ -33,6 +33,8 @@ type Plan struct {
 	// DefaultEscalation takes the built-in alert for rules that name no escalation; "" leaves that to
 	// whoever places the alerts.
 	DefaultEscalation string
+
+	templates *templates // made by Apply
 }
 
 // Source is a named backend with what differs from one to the other; see Plan for the fields.
@@ -119,6 +121,7 @@ type bound struct {
 	rule  *rules.Rule
 	expr  string // as asked
 	state *ruleState
+	cache alertLabels // guarded by state.eval
 }
 
 func (b *bound) timing() oncall.RuleTiming {
