@@ -54,7 +54,8 @@ func (m *machine) delivery(key string) (Delivery, bool) {
 }
 
 func (m *machine) deliveryRefused(ev DeliveryFinished) {
-	if d, ok := m.delivery(ev.Key); ok && d.Kind == KindMessage {
+	d, ok := m.delivery(ev.Key)
+	if ok && d.Kind == KindMessage {
 		m.forgetMessage(d.Endpoint)
 	}
 	n, t := m.findTry(ev.Key)
@@ -63,6 +64,10 @@ func (m *machine) deliveryRefused(ev DeliveryFinished) {
 	}
 	t.Keys = remove(t.Keys, ev.Key)
 	m.d.Changed = true
+	if ok && d.Kind == KindReply { // its thread is gone, perhaps deleted: that is no reason to ask nobody
+		t.Keys = append(t.Keys, m.askAnew(d))
+		return
+	}
 	if len(t.Keys) == 0 && !t.Reached && !t.Failed {
 		m.tryFailed(n, t, refusalText(ev.Attempt))
 	}

@@ -84,6 +84,16 @@ func (m *machine) ask(e Endpoint, n *Notification, contact int, user string) str
 	return d.Key
 }
 
+// askAnew asks by a message of its own where a reply to the old one was refused, and returns its key.
+func (m *machine) askAnew(reply Delivery) string {
+	d := Delivery{
+		Key:      DeliveryKey(m.in.Key, "ask anew", reply.Key),
+		Endpoint: reply.Endpoint, Kind: KindMessage, Round: reply.Round, Tier: reply.Tier, Target: reply.Target, User: reply.User, Priority: reply.Priority,
+	}
+	m.send(d)
+	return d.Key
+}
+
 // send adds a delivery to the decision. Pages get their body when the decision is complete.
 func (m *machine) send(d Delivery) {
 	d.Incident, d.State, d.CreatedAt, d.NextAt = m.in.Number, DeliveryQueued, m.now, m.now

@@ -78,7 +78,7 @@ func stateLine(in *oncall.Incident) string {
 
 // runLine does one input: escalation NAME · fire|resolve|unknown|known NAME INSTANCE [SEVERITY] ·
 // advance D · down D · ack|unack|close USER · escalate USER [ROUND TIER] · snooze USER D · note USER TEXT ·
-// assign USER USER · deliver|refuse|fail ENDPOINT|all.
+// assign USER USER · deliver|refuse|fail ENDPOINT|KIND|all.
 func runLine(t *testing.T, s *sim, f []string) {
 	t.Helper()
 	arg := func(i int, def string) string {
@@ -106,7 +106,7 @@ func runLine(t *testing.T, s *sim, f []string) {
 		s.change(alert(status[f[0]], s.escName, f[1], f[2], arg(3, "critical")))
 		return
 	case "deliver", "refuse", "fail":
-		s.finish(func(d oncall.Delivery) bool { return f[1] == "all" || string(d.Endpoint) == f[1] }, outcome[f[0]], code[f[0]])
+		s.finish(func(d oncall.Delivery) bool { return f[1] == "all" || string(d.Endpoint) == f[1] || string(d.Kind) == f[1] }, outcome[f[0]], code[f[0]])
 		return
 	case "advance":
 		s.advance(dur(f[1]))
