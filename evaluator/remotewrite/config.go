@@ -1,5 +1,8 @@
 // Package remotewrite writes the evaluator's series (recording rules, ALERTS, ALERTS_FOR_STATE) to a server
-// that speaks Prometheus' remote write.
+// that speaks Prometheus' remote write, and keeps them in a durable, bounded queue while that server is away.
+// It does not know what is evaluated when (package evaluator), nor how the queue is stored (package store).
+//
+// Start reading at Writer and Writer.Write, then Writer.Run (drain.go), which empties the queue.
 package remotewrite
 
 import (
