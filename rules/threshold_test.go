@@ -2,12 +2,15 @@ package rules
 
 import (
 	"context"
+	"maps"
 	"math"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/promql/promqltest"
 	"github.com/prometheus/prometheus/storage"
 	"pgregory.net/rapid"
 )
@@ -181,4 +184,57 @@ func TestBreaches(t *testing.T) {
 			t.Errorf("%s: %+v", expr, th)
 		}
 	}
+}
+
+// TestSplitAsPrometheus: asking for the vector and comparing here gives what Prometheus answers to the whole
+// expression, values and all.
+func TestSplitAsPrometheus(t *testing.T) {
+	data := promqltest.LoadedStorage(t, `load 1m
+		x{i="a"} 0.5
+		x{i="b"} 1
+		x{i="c"} 2
+		x{i="d"} NaN
+		x{i="e"} Inf
+		x{i="f"} -3
+		y{i="a"} 2
+		y{i="c"} 0`)
+	engine := promql.NewEngine(promql.EngineOpts{MaxSamples: 1000, Timeout: time.Minute})
+	t.Cleanup(func() { engine.Close() })
+	ask := func(t *rapid.T, text string) map[string]float64 {
+		q, err := engine.NewInstantQuery(context.Background(), data, nil, text, time.Unix(0, 0))
+		if err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		defer q.Close()
+		v, err := q.Exec(context.Background()).Vector()
+		if err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		out := map[string]float64{}
+		for _, s := range v {
+			out[s.Metric.String()] = s.F
+		}
+		return out
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		one := func(of ...string) string { return rapid.SampledFrom(of).Draw(t, "part") }
+		vector := one("x", "(x)", "-x", "x / on (i) y", "x + 1", "(x > 0)", "x > 0", "abs(x)", "x > bool 1", "sum by (i) (x)", "x or y", "(x and y)")
+		number := one("1", "0.5", "-3", "(2 - 1)", "2 ^ 1", "Inf", "-Inf", "-(1)")
+		text := vector + " " + one(">", ">=", "<", "<=") + " " + number
+		if vector != "x or y" && rapid.Bool().Draw(t, "turned") {
+			text = number + " " + one(">", ">=", "<", "<=") + " (" + vector + ")"
+		}
+		th, reason := ThresholdOf(parseExpr(t, text))
+		if reason != "" {
+			if vector != "x or y" {
+				t.Fatalf("%s: %s", text, reason)
+			}
+			return // or binds weaker than a comparison
+		}
+		got := ask(t, th.Vector.String())
+		maps.DeleteFunc(got, func(_ string, v float64) bool { return !th.Breaches(v) })
+		if diff := cmp.Diff(ask(t, text), got); diff != "" {
+			t.Fatalf("%s: %s", text, diff)
+		}
+	})
 }
