@@ -112,6 +112,17 @@ func TestWhyAsData(t *testing.T) {
 	})
 }
 
+// TestWhyRoundsNoSetting: what stands in the rule is repeated as it stands there.
+func TestWhyRoundsNoSetting(t *testing.T) {
+	e := notifier.Explanation{At: time.Unix(1000, 0), Incident: oncall.IncidentView{
+		Number: 1, State: oncall.IncidentTriggered, TriggeredAt: time.Unix(0, 0),
+		Alerts: []oncall.IncidentAlert{{Labels: labels.FromStrings("alertname", "A"), Evidence: oncall.Evidence{For: 1500 * time.Millisecond}}},
+	}}
+	if text := e.Text(); !strings.Contains(text, "1s500ms") {
+		t.Errorf("for is not what the rule says:\n%s", text)
+	}
+}
+
 func TestWhyControlsNoTerminal(t *testing.T) {
 	e := notifier.Explanation{At: time.Unix(1000, 0), Incident: oncall.IncidentView{
 		Number: 1, State: oncall.IncidentTriggered, Title: "a\x1b[2J\r\nb\u202e\u0085", TriggeredAt: time.Unix(0, 0),

@@ -113,7 +113,7 @@ func (e Explanation) writeAlert(w *writer, a oncall.IncidentAlert, steps []oncal
 	}
 	w.field("expression", ev.Expr)
 	if ev.For > 0 {
-		w.field("for", span(ev.For))
+		w.field("for", model.Duration(ev.For).String()) // as the rule has it, not rounded
 	}
 	if ev.File != "" {
 		w.field("rule", fmt.Sprintf("group %s in %s, revision %s", ev.Group, ev.File, ev.RuleHash))

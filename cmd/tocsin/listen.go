@@ -116,6 +116,14 @@ func (f webFlags) checkCallbacks(listener *toolkit.Config, plan *config.Plan) er
 		"set --web.callback-address to a port for /slack/* and /hooks/* alone", f.ConfigFile)
 }
 
+// warnLinks says where acknowledge links end up that a phone cannot follow: without an external URL they
+// lead to the listener that asks for a password, not to the one for callbacks.
+func (f webFlags) warnLinks(listener *toolkit.Config, plan *config.Plan, log *slog.Logger) {
+	if len(listener.Users) > 0 && f.ExternalURL == "" && len(plan.Pages) > 0 {
+		log.Warn("Acknowledge links in pages lead to the listener that asks for a password: set --web.external-url to an address whose /hooks/ and /slack/ lead to --web.callback-address")
+	}
+}
+
 // user tells who a request comes from. The toolkit reads its file for every request and lets nobody past
 // who is not in it; reading it here too keeps both of one mind when users are added while tocsin runs.
 func (f webFlags) user(r *http.Request) (name string, required bool) {

@@ -1,9 +1,18 @@
 package main
 
 import (
+	"bytes"
+	"log/slog"
 	"net"
 	"strings"
 	"testing"
+
+	promconfig "github.com/prometheus/common/config"
+	toolkit "github.com/prometheus/exporter-toolkit/web"
+
+	"tocsin/config"
+	"tocsin/notifier/pager"
+	"tocsin/oncall"
 )
 
 // TestAPortThatIsTaken: the flag to change is named, and the ports opened before it are free again.
@@ -38,5 +47,28 @@ func TestAPortThatIsTaken(t *testing.T) {
 			t.Fatalf("%+v: the first port is still open: %v", c.flags, err)
 		}
 		again.Close()
+	}
+}
+
+// TestLinksThatAskForAPassword: whoever sets users and a callback address learns that links need an address too.
+func TestLinksThatAskForAPassword(t *testing.T) {
+	users := &toolkit.Config{Users: map[string]promconfig.Secret{"ana": "x"}}
+	pages := &config.Plan{Pages: map[oncall.Endpoint]pager.Config{"page:p/0": {}}}
+	for _, c := range []struct {
+		flags    webFlags
+		listener *toolkit.Config
+		plan     *config.Plan
+		warned   bool
+	}{
+		{webFlags{CallbackAddress: ":1"}, users, pages, true},
+		{webFlags{CallbackAddress: ":1", ExternalURL: "https://tocsin.example"}, users, pages, false},
+		{webFlags{CallbackAddress: ":1"}, &toolkit.Config{}, pages, false},
+		{webFlags{CallbackAddress: ":1"}, users, &config.Plan{}, false},
+	} {
+		var log bytes.Buffer
+		c.flags.warnLinks(c.listener, c.plan, slog.New(slog.NewTextHandler(&log, nil)))
+		if strings.Contains(log.String(), "--web.external-url") != c.warned {
+			t.Errorf("%+v: %s", c.flags, log.String())
+		}
 	}
 }

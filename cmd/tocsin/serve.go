@@ -57,6 +57,7 @@ type daemon struct {
 
 	store      *store.Store
 	evaluator  *evaluator.Evaluator
+	outputs    outputs
 	incidents  *notifier.Incidents
 	deliveries *notifier.Deliveries
 	acts       *notifier.Acts
@@ -97,6 +98,7 @@ func serve(ctx context.Context, f serveFlags, log *slog.Logger, s streams, ready
 	if err := f.Web.checkCallbacks(listener, plan); err != nil {
 		return err
 	}
+	f.Web.warnLinks(listener, plan, log)
 	ports, err := f.Web.listen()
 	if err != nil {
 		return err
@@ -111,6 +113,10 @@ func serve(ctx context.Context, f serveFlags, log *slog.Logger, s streams, ready
 		return err
 	}
 	defer d.closeStore()
+	if err := d.openOutputs(); err != nil {
+		return err
+	}
+	defer d.outputs.close()
 	d.wire()
 	first, err := d.build(plan, nil)
 	if err != nil {
@@ -255,6 +261,7 @@ func (d *daemon) work(ctx context.Context) error {
 func (d *daemon) hold(ctx context.Context, lease oncall.Lease, aliveAt time.Time) error {
 	d.log.Info("This process has the watch", "epoch", lease.Epoch, "previous_process_alive_at", aliveAt)
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return d.outputs.send(ctx, lease) })
 	g.Go(func() error { return d.evaluator.Run(ctx, lease, aliveAt) })
 	g.Go(func() error { return d.incidents.Run(ctx, lease) })
 	g.Go(func() error { return d.deliveries.Run(ctx, lease) })
