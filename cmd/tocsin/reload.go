@@ -67,6 +67,10 @@ func (d *daemon) build(plan *config.Plan, before *generation) (*generation, erro
 	if g.backends, err = backends(plan); err != nil {
 		return nil, err
 	}
+	if err := checkOutputs(plan); err != nil {
+		closeBackends(g.backends)
+		return nil, err
+	}
 	g.eval = evaluation(plan, g.backends, g.policy.ExternalURL)
 	if g.pager, err = pager.New(plan.Pages, pager.Options{Version: version.Version}); err != nil {
 		return nil, err
@@ -97,6 +101,7 @@ func (d *daemon) enact(g *generation) {
 		g.metrics.activate(d.registry)
 	}
 	d.incidents.Apply(g.policy)
+	d.redirect(g.plan)
 	d.evaluator.Apply(g.eval)
 	d.incidents.Wake()
 	d.deliveries.Wake()
