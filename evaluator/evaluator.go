@@ -31,7 +31,7 @@ const (
 	// The wait after a failed commit or load doubles from the first to the last.
 	retryFirst = 100 * time.Millisecond
 	retryLast  = 5 * time.Second
-	// defaultConcurrency is how many queries may be in flight.
+	// defaultConcurrency is how many queries may be in flight, per backend.
 	defaultConcurrency = 8
 )
 
@@ -54,8 +54,9 @@ type Evaluator struct {
 	states    map[oncall.RuleID]*ruleState // of the plan's rules, and of removed ones until they are retired
 	evaluated map[string]groupClock        // group key → where its grid stands
 	ready     bool
-	recorder  Recorder  // nil: series are written nowhere
-	forwarder Forwarder // nil: alerts are sent on to nobody
+	troubles  map[string]*trouble // by sourceKey
+	recorder  Recorder            // nil: series are written nowhere
+	forwarder Forwarder           // nil: alerts are sent on to nobody
 
 	builtin *ruleState // the built-in alerts; replaced by restore, before any generation runs
 
@@ -79,7 +80,7 @@ func New(o Options) *Evaluator {
 	e := &Evaluator{
 		store: o.Store, log: log, applied: make(chan struct{}, 1),
 		states: map[oncall.RuleID]*ruleState{}, evaluated: map[string]groupClock{},
-		builtin: &ruleState{id: builtinPrefix},
+		troubles: map[string]*trouble{}, builtin: &ruleState{id: builtinPrefix},
 	}
 	e.metrics = newMetrics(o.Registerer, e.countAlerts)
 	return e
@@ -187,6 +188,7 @@ func (e *Evaluator) tryRestore(ctx context.Context, lease oncall.Lease, aliveAt 
 	e.evaluated = map[string]groupClock{}
 	builtin := &ruleState{id: builtinPrefix}
 	for _, a := range step.Alerts {
+		a.Latest = a.Value
 		if strings.HasPrefix(string(a.Rule), builtinPrefix) {
 			builtin.alerts = append(builtin.alerts, a)
 			continue
@@ -236,6 +238,7 @@ func (e *Evaluator) reload(ctx context.Context, s *ruleState) error {
 	var alerts []oncall.Alert
 	for _, a := range e.loaded.Alerts {
 		if s.owns(a.Rule) {
+			a.Latest = a.Value
 			alerts = append(alerts, a)
 		}
 	}

@@ -20,7 +20,8 @@ type generation struct {
 	plan      *Plan
 	lease     oncall.Lease
 	fail      context.CancelCauseFunc // ends Run
-	places    chan struct{}           // a token per query in flight
+	recorder  Recorder                // nil: nowhere
+	forwarder Forwarder               // nil: nobody
 	rules     []*bound
 	watchWake chan struct{} // tells the watch that some rule's health changed
 	wg        sync.WaitGroup
@@ -54,19 +55,18 @@ func (e *Evaluator) generation(ctx context.Context, lease oncall.Lease, fail con
 func (e *Evaluator) bind(lease oncall.Lease, fail context.CancelCauseFunc) (*generation, []*groupRun, []*ruleState) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	n := e.plan.Concurrency
-	if n <= 0 {
-		n = defaultConcurrency
-	}
-	g := &generation{e: e, plan: e.plan, lease: lease, fail: fail,
-		places: make(chan struct{}, n), watchWake: make(chan struct{}, 1)}
+	g := &generation{e: e, plan: e.plan, lease: lease, fail: fail, recorder: e.recorder, forwarder: e.forwarder,
+		watchWake: make(chan struct{}, 1)}
+	made := map[string]*asking{}
 	var groups []*groupRun
 	live := map[oncall.RuleID]bool{}
 	clocks := map[string]groupClock{}
 	for gi := range g.plan.Groups {
 		group := &g.plan.Groups[gi]
 		interval := g.plan.interval(group)
-		gr := &groupRun{gen: g, key: groupKey(group), slots: newSlots(group, interval), clock: groupClock{interval: interval}, wake: make(chan struct{}, 1)}
+		gr := &groupRun{gen: g, key: groupKey(group), slots: newSlots(group, interval), clock: groupClock{interval: interval}, wake: make(chan struct{}, 1),
+			kept: map[string]*Reuse{}}
+		from, asks := e.asking(g.plan, group, made), questions(group)
 		if c, ok := e.evaluated[gr.key]; ok {
 			gr.resume(c)
 			clocks[gr.key] = gr.clock
@@ -74,7 +74,7 @@ func (e *Evaluator) bind(lease oncall.Lease, fail context.CancelCauseFunc) (*gen
 		for ri := range group.Rules {
 			r := &group.Rules[ri]
 			live[r.ID] = true
-			b := &bound{plan: g.plan, group: group, rule: r, expr: r.Expr.String(), state: e.stateLocked(r.ID)}
+			b := &bound{plan: g.plan, group: group, rule: r, ask: asks[ri], from: from, state: e.stateLocked(r.ID)}
 			gr.rules = append(gr.rules, b)
 			g.rules = append(g.rules, b)
 		}
@@ -99,7 +99,8 @@ type groupRun struct {
 	slots slots
 	clock groupClock // owned by grid
 	rules []*bound
-	wake  chan struct{} // tells extras that the end of some for may have changed
+	kept  map[string]*Reuse // of the grid's questions; owned by grid
+	wake  chan struct{}     // tells extras that the end of some for may have changed
 }
 
 // resume goes on where the grid of an earlier generation stood.
@@ -163,6 +164,7 @@ func (gr *groupRun) iterate(ctx context.Context, at time.Time) bool {
 	g := gr.gen
 	hung := false
 	end := at.Add(gr.clock.interval)
+	it := &iteration{at: at, began: time.Now(), answers: map[string]answered{}, kept: gr.kept}
 	for i, b := range gr.rules {
 		timeout := g.plan.queryTimeout(b.group)
 		if hung {
@@ -170,7 +172,7 @@ func (gr *groupRun) iterate(ctx context.Context, at time.Time) bool {
 			timeout = min(timeout, max(share, time.Second))
 		}
 		start := time.Now()
-		err := g.evaluate(ctx, b, at, false, timeout)
+		err := g.evaluate(ctx, b, at, it, timeout)
 		if ctx.Err() != nil {
 			return false
 		}
@@ -217,7 +219,7 @@ func (gr *groupRun) extras(ctx context.Context) {
 
 // extra is one extra evaluation. Another pending alert of the rule may be due next.
 func (gr *groupRun) extra(ctx context.Context, b *bound, due time.Time) {
-	err := gr.gen.evaluate(ctx, b, due, true, gr.gen.plan.queryTimeout(b.group))
+	err := gr.gen.evaluate(ctx, b, due, nil, gr.gen.plan.queryTimeout(b.group))
 	if err != nil && !errors.Is(err, context.Canceled) {
 		gr.gen.e.log.Warn("The extra evaluation at the end of a for failed; the group's next one asks again",
 			"rule", b.rule.ID, "err", err)

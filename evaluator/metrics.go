@@ -16,6 +16,7 @@ type metrics struct {
 	missedTotal    *prometheus.CounterVec
 	last           *prometheus.GaugeVec
 	commitFailures prometheus.Counter
+	writeFailures  prometheus.Counter
 
 	groups map[string]bool // with series; changed between generations only
 }
@@ -35,12 +36,14 @@ func newMetrics(reg prometheus.Registerer, count func() (pending, firing, unknow
 			Name: "tocsin_evaluator_group_last_evaluation_timestamp_seconds", Help: "Evaluation timestamp of the group's last complete evaluation."}, []string{"rule_group"}),
 		commitFailures: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tocsin_evaluator_commit_failures_total", Help: "Evaluations that the store did not take; each is tried again."}),
+		writeFailures: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tocsin_evaluator_write_failures_total", Help: "Evaluations whose series (recording rules, ALERTS) could be neither delivered nor queued."}),
 		groups: map[string]bool{},
 	}
 	m.failures.WithLabelValues(string(RuleError))
 	m.failures.WithLabelValues(string(BackendError))
 	if reg != nil {
-		reg.MustRegister(m.evaluations, m.failures, m.duration, m.missedTotal, m.last, m.commitFailures, alertCollector(count))
+		reg.MustRegister(m.evaluations, m.failures, m.duration, m.missedTotal, m.last, m.commitFailures, m.writeFailures, alertCollector(count))
 	}
 	return m
 }

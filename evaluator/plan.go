@@ -67,10 +67,11 @@ func (p *Plan) unknownAfter(g *rules.Group) time.Duration {
 }
 
 func (p *Plan) queryTimeout(g *rules.Group) time.Duration {
-	if iv := p.interval(g); p.QueryTimeout <= 0 || iv < p.QueryTimeout {
+	iv, timeout := p.interval(g), p.source(g).QueryTimeout
+	if timeout <= 0 || iv < timeout {
 		return iv
 	}
-	return p.QueryTimeout
+	return timeout
 }
 
 // escalation is where the built-in alert for a rule goes.
@@ -119,18 +120,19 @@ type bound struct {
 	plan  *Plan
 	group *rules.Group
 	rule  *rules.Rule
-	expr  string // as asked
+	ask   question
+	from  *asking // who is asked
 	state *ruleState
 	cache alertLabels // guarded by state.eval
 }
 
 func (b *bound) timing() oncall.RuleTiming {
-	return oncall.RuleTiming{Rule: b.rule.ID, For: b.rule.For, KeepFiringFor: b.rule.KeepFiringFor}
+	return oncall.RuleTiming{Rule: b.rule.ID, For: b.rule.For, KeepFiringFor: b.rule.KeepFiringFor, NoDataFor: noDataFor(b.rule)}
 }
 
 func (b *bound) evidence(at time.Time) oncall.Evidence {
 	return oncall.Evidence{
-		Group: b.group.Name, File: b.group.File, Expr: b.expr, RuleHash: b.rule.Hash,
-		Backend: b.plan.BackendName, At: at.Add(-b.group.QueryOffset),
+		Group: b.group.Name, File: b.group.File, Expr: b.ask.exact, RuleHash: b.rule.Hash,
+		Backend: b.from.BackendName, At: at.Add(-b.group.QueryOffset),
 	}
 }

@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/util/strutil"
 
 	"tocsin/oncall"
+	"tocsin/rules"
 )
 
 // ruleState is what is held in memory of one rule, or of all built-in alerts. It outlives plans.
@@ -23,12 +23,21 @@ type ruleState struct {
 	begun      int       // counts evaluations: a retry of an earlier one gives way
 	lastAt     time.Time // timestamp of the last evaluation
 	staleSince time.Time // when a commit failed; zero: memory is what the store has
-	reuse      Reuse     // of the rule's own query
+	memory     *memory   // of a rule with no_data: alert; nil before its first evaluation
+
+	writing sync.Mutex               // held while its series are written; locked with eval held, released without
+	series  map[uint64]labels.Labels // written last and not ended; guarded by writing, in a recording rule by eval
+	wroteAt time.Time                // timestamp of the last write; guarded as series is
+	offset  time.Duration            // its group's query_offset, for the end of its series
 
 	mu     sync.Mutex // the fields below are written with eval and mu held, and read with either
 	alerts []oncall.Alert
 	health oncall.RuleHealth
 	nextAt time.Time // earliest end of a for; zero: none
+
+	evaluatedAt time.Time     // when the last evaluation began
+	took        time.Duration // how long it lasted
+	writeError  string        // why its series could not be written; "" if they were
 }
 
 func (s *ruleState) owns(id oncall.RuleID) bool {
@@ -49,34 +58,70 @@ func (s *ruleState) read() (alerts []oncall.Alert, health oncall.RuleHealth, nex
 	return s.alerts, s.health, s.nextAt
 }
 
-// outcome is what an evaluation would make of a state.
-type outcome struct {
-	ev     oncall.Evaluation
-	alerts []oncall.Alert
-	health oncall.RuleHealth
-	nextAt time.Time
+// timed notes an evaluation that began at start.
+func (s *ruleState) timed(start time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.evaluatedAt, s.took = start, time.Since(start)
 }
 
-// evaluate asks for one rule at the instant at, and commits what follows. dueOnly is the extra evaluation
-// at the end of a for. It returns the error of the query, nil if there was none.
-func (g *generation) evaluate(ctx context.Context, b *bound, at time.Time, dueOnly bool, timeout time.Duration) error {
+// outcome is what an evaluation would make of a state.
+type outcome struct {
+	ev       oncall.Evaluation
+	alerts   []oncall.Alert
+	health   oncall.RuleHealth
+	nextAt   time.Time
+	interval time.Duration // of the group; 0: of none
+}
+
+// evaluate asks for one rule at the instant at, and commits what follows. it is the group's evaluation that
+// this is a part of; nil for the extra evaluation at the end of a for. It returns the error of the query, nil
+// if there was none.
+func (g *generation) evaluate(ctx context.Context, b *bound, at time.Time, it *iteration, timeout time.Duration) error {
 	s := b.state
 	s.eval.Lock()
-	defer s.eval.Unlock()
-	if dueOnly && !at.Equal(s.nextAt) {
+	if it == nil && !at.Equal(s.nextAt) {
+		s.eval.Unlock()
 		return nil // the grid was faster
 	}
-	if at.Before(s.lastAt) {
-		at = s.lastAt // the extra evaluation of a later instant overtook the grid
+	start := time.Now()
+	gap := !s.lastAt.IsZero() && at.Sub(s.lastAt) > max(oncall.ForgetAfter, 2*g.plan.interval(b.group))
+	if at.Before(s.lastAt) && s.lastAt.Sub(start) < g.plan.interval(b.group) {
+		at = s.lastAt // the extra evaluation of a later instant overtook the grid; else the clock was set back
 	}
+	var err error
+	var written []Series
+	if b.rule.Record != "" {
+		err = g.record(ctx, b, at, it, timeout)
+	} else {
+		written, err = g.alert(ctx, b, at, it, timeout, gap)
+	}
+	if ctx.Err() == nil {
+		s.timed(start)
+	}
+	if written == nil {
+		s.eval.Unlock()
+		return err
+	}
+	// What is written is decoration: a slow writer must not keep a due alert waiting.
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	s.eval.Unlock()
+	g.writeAlerts(ctx, b, at, written, timeout-time.Since(start))
+	return err
+}
+
+// alert evaluates an alerting rule, and returns the series to write of it. s.eval is held.
+func (g *generation) alert(ctx context.Context, b *bound, at time.Time, it *iteration, timeout time.Duration, gap bool) ([]Series, error) {
+	s := b.state
 	s.begun++
 	start := time.Now()
-	obs, x, stop, err := g.observe(ctx, b, at, timeout)
+	obs, x, stop, err := g.observe(ctx, b, at, it, timeout)
 	defer stop()
 	if ctx.Err() != nil {
-		return nil // broken off: a new plan, or the end. Nothing was learned.
+		return nil, nil // broken off: a new plan, or the end. Nothing was learned.
 	}
-	obs.DueOnly = dueOnly
+	obs.DueOnly, obs.Gap = it == nil, gap
 	g.e.metrics.evaluated(time.Since(start), err)
 	s.lastAt = at
 	settle := func() bool {
@@ -84,8 +129,12 @@ func (g *generation) evaluate(ctx context.Context, b *bound, at time.Time, dueOn
 	}
 	if begun := s.begun; !settle() {
 		g.wg.Go(func() { g.retry(ctx, s, begun, settle) })
+		return nil, err
 	}
-	return err
+	if err != nil || g.recorder == nil {
+		return nil, err
+	}
+	return alertSeries(s.alerts, at.Add(-b.group.QueryOffset)), nil
 }
 
 // retry goes on with an evaluation whose commit failed, beside the other rules of the group, until it
@@ -102,43 +151,112 @@ func (g *generation) retry(ctx context.Context, s *ruleState, begun int, settle 
 }
 
 // observe asks the backend and prepares the answer for the core. stop releases the expander.
-func (g *generation) observe(ctx context.Context, b *bound, at time.Time, timeout time.Duration) (oncall.Observation, *expander, context.CancelFunc, error) {
+func (g *generation) observe(ctx context.Context, b *bound, at time.Time, it *iteration, timeout time.Duration) (oncall.Observation, *expander, context.CancelFunc, error) {
 	obs := oncall.Observation{At: at, Evidence: b.evidence(at), External: b.plan.ExternalLabels}
-	ans, err := g.ask(ctx, b.expr, at.Add(-b.group.QueryOffset), timeout, &b.state.reuse)
-	if err != nil {
+	fail := func(err error) (oncall.Observation, *expander, context.CancelFunc, error) {
 		obs.Failed = err.Error()
 		return obs, nil, func() {}, err
 	}
-	obs.Partial = ans.Partial
+	ans, gone, err := g.answer(ctx, b, at, it, timeout)
+	if err != nil {
+		return fail(err)
+	}
 	budget := min(timeout, templateBudget)
 	xctx, stop := context.WithTimeout(ctx, budget)
 	// Templates ask about the evaluation timestamp itself, without query_offset, as in Prometheus.
 	x := newExpander(xctx, b, at, func(ctx context.Context, expr string, at time.Time) (Answer, error) {
-		return g.ask(ctx, expr, at, budget, nil)
+		return g.ask(ctx, b, expr, at, terms{timeout: budget, since: it.since()})
 	})
-	if obs.Samples, err = x.samples(ans); err != nil {
+	if err = x.observe(&obs, ans, gone); err != nil {
 		obs.Failed = err.Error()
+		return obs, x, stop, err
 	}
-	return obs, x, stop, err
+	if b.rule.NoData == rules.NoDataHold && it != nil && !ans.whole && missing(b.state.alerts, &obs) {
+		// Somebody is missing: only the vector tells below the threshold from gone.
+		if whole, err := g.vector(ctx, b, at, it, timeout); err != nil {
+			obs.Partial = "it cannot be told whether a series is below the threshold or gone: " + err.Error()
+		} else if err = x.observe(&obs, whole, nil); err != nil {
+			obs.Failed = err.Error()
+			return obs, x, stop, err
+		}
+	}
+	return obs, x, stop, nil
 }
 
-// ask queries the backend, which has at most Concurrency queries of ours in flight. Waiting for a place
-// does not count against the timeout: our own queue must not look like a slow backend.
-func (g *generation) ask(ctx context.Context, expr string, at time.Time, timeout time.Duration, r *Reuse) (Answer, error) {
-	select {
-	case g.places <- struct{}{}:
-	case <-ctx.Done():
-		return Answer{}, ctx.Err()
+// answer asks what the rule needs to know now.
+func (g *generation) answer(ctx context.Context, b *bound, at time.Time, it *iteration, timeout time.Duration) (picked, []remembered, error) {
+	switch {
+	case b.rule.NoData == rules.NoDataAlert && b.ask.vector != "":
+		if err := g.mayLookBack(ctx, b, at, it, timeout); err != nil {
+			return picked{}, nil, err
+		}
+		p, err := g.vector(ctx, b, at, it, timeout)
+		if err != nil || p.partial != "" {
+			return p, nil, err
+		}
+		return p, b.state.memory.remember(p.all, at), nil
+	case b.rule.NoData == rules.NoDataHold && b.ask.vector != "" && it != nil && anyGone(b.state.alerts):
+		p, err := g.vector(ctx, b, at, it, timeout)
+		return p, nil, err
+	case it == nil:
+		ans, err := g.ask(ctx, b, b.ask.exact, at.Add(-b.group.QueryOffset), terms{timeout: timeout})
+		return asIs(ans), nil, err
 	}
-	defer func() { <-g.places }()
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	ans, err := queryInto(ctx, g.plan.Backend, expr, at, r)
-	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) && errors.Is(err, context.DeadlineExceeded) {
-		// Without the time, which differs: a text that changes would be committed with each evaluation.
-		err = &QueryError{Kind: BackendError, Cause: err, Message: "no answer in time (the query's timeout, at most the group's interval)"}
+	ans, err := g.asked(ctx, b, b.ask.shared, at, it, timeout)
+	if b.ask.shared == b.ask.exact {
+		return asIs(ans), nil, err
+	}
+	if err != nil && kindOf(err) == RuleError && b.ask.recover == nil {
+		// The looser query may be too much where the rule's own is not.
+		ans, err = g.asked(ctx, b, b.ask.exact, at, it, timeout)
+	}
+	return b.ask.pick(ans), nil, err
+}
+
+// vector asks for the vector side alone.
+func (g *generation) vector(ctx context.Context, b *bound, at time.Time, it *iteration, timeout time.Duration) (picked, error) {
+	ans, err := g.asked(ctx, b, b.ask.vector, at, it, timeout)
+	p := b.ask.pick(ans)
+	p.whole, p.all = true, ans.Samples
+	return p, err
+}
+
+// asked asks once per text and evaluation of the group.
+func (g *generation) asked(ctx context.Context, b *bound, text string, at time.Time, it *iteration, timeout time.Duration) (Answer, error) {
+	t := terms{timeout: timeout, since: it.since()}
+	if it == nil || !at.Equal(it.at) {
+		return g.ask(ctx, b, text, at.Add(-b.group.QueryOffset), t)
+	}
+	if a, ok := it.answers[text]; ok && !b.ask.alone {
+		return a.ans, a.err
+	}
+	key := text
+	if b.ask.alone {
+		key = string(b.rule.ID) + text
+	}
+	t.reuse = it.reuse(key)
+	ans, err := g.ask(ctx, b, text, at.Add(-b.group.QueryOffset), t)
+	if !b.ask.alone && ctx.Err() == nil {
+		it.answers[text] = answered{ans, err}
 	}
 	return ans, err
+}
+
+// mayLookBack makes the memory of a rule that has none yet.
+func (g *generation) mayLookBack(ctx context.Context, b *bound, at time.Time, it *iteration, timeout time.Duration) error {
+	s := b.state
+	if s.memory != nil && s.memory.vector == b.ask.vector {
+		return nil
+	}
+	m, err := g.lookBack(ctx, b, at, terms{timeout: timeout, since: it.since()})
+	if err != nil && kindOf(err) == BackendError {
+		return err
+	}
+	if err != nil {
+		g.e.log.Warn("Cannot look back for no_data: series that vanished before this start are not noticed", "rule", b.rule.ID, "err", err)
+	}
+	s.memory = m
+	return nil
 }
 
 // decide is what one observation makes of a rule: alerts, health, and the changes for the incidents.
@@ -149,9 +267,9 @@ func decide(b *bound, obs oncall.Observation, x *expander, alerts []oncall.Alert
 		step = oncall.StepRule(b.timing(), alerts, obs)
 	}
 	if x != nil {
-		step.Annotate(x.annotations)
+		step.Annotate(func(a oncall.Alert) map[string]string { return sayGone(a, x.annotations(a)) })
 	}
-	out := outcome{alerts: step.Alerts, health: health, nextAt: step.NextAt}
+	out := outcome{alerts: step.Alerts, health: health, nextAt: step.NextAt, interval: b.plan.interval(b.group)}
 	out.ev = evaluation(step, obs.At, b.source())
 	if obs.DueOnly {
 		return out
@@ -176,68 +294,6 @@ func failing(id oncall.RuleID, was oncall.RuleHealth, at time.Time, err string) 
 		h.FailingSince = at
 	}
 	return h
-}
-
-// source is what the changes of one rule have in common.
-type source struct {
-	name       string
-	escalation string
-	groupBy    []string
-	graphURL   string // "": none
-}
-
-func (b *bound) source() source {
-	return source{name: "rule:" + string(b.rule.ID), escalation: b.rule.Escalation, graphURL: b.plan.GraphURL}
-}
-
-// evaluation turns a step into what is committed.
-func evaluation(step oncall.Step, at time.Time, src source) oncall.Evaluation {
-	ev := oncall.Evaluation{At: at, Deletes: step.Deletes, Transitions: step.Transitions}
-	for _, i := range step.Upserts {
-		ev.Upserts = append(ev.Upserts, step.Alerts[i])
-	}
-	now := wallNow()
-	for _, c := range step.Changes {
-		change := oncall.AlertChange{
-			At: now, Source: src.name, Status: c.Status,
-			Labels:      withExternal(c.Alert.Labels, c.Alert.External),
-			Annotations: c.Alert.Annotations,
-			Value:       c.Evidence.Value,
-			StartsAt:    c.Alert.FiredAt,
-			Escalation:  src.escalation,
-			GroupBy:     src.groupBy,
-			Reason:      c.Reason,
-			Evidence:    c.Evidence,
-		}
-		if change.Value == "" {
-			change.Value = oncall.FormatValue(c.Alert.Value)
-		}
-		change.GeneratorURL = generatorURL(src.graphURL, c.Evidence.Expr)
-		ev.Changes = append(ev.Changes, change)
-	}
-	return ev
-}
-
-// generatorURL is where people see expr as a graph; "" if either is unknown.
-func generatorURL(base, expr string) string {
-	if base == "" || expr == "" {
-		return ""
-	}
-	return base + strutil.TableLinkForExpression(expr)
-}
-
-// withExternal adds external labels where the alert has none of that name.
-func withExternal(ls, external labels.Labels) labels.Labels {
-	if external.IsEmpty() {
-		return ls
-	}
-	lb := labels.NewBuilder(ls)
-	external.Range(func(l labels.Label) {
-		if ls.Get(l.Name) == "" {
-			lb.Set(l.Name, l.Value)
-		}
-	})
-	return lb.Labels()
 }
 
 // settle commits what decide makes of s, and swaps it in; where the last commit failed it loads s again
@@ -275,6 +331,7 @@ func (g *generation) commitOnce(ctx context.Context, s *ruleState, decide func()
 	s.mu.Lock()
 	s.alerts, s.health, s.nextAt = out.alerts, out.health, out.nextAt
 	s.mu.Unlock()
+	g.forward(out)
 	if failed {
 		wake(g.watchWake)
 	}

@@ -74,6 +74,10 @@ func (w *watch) retire(ctx context.Context, s *ruleState, now time.Time) bool {
 		return out
 	})
 	if ok {
+		if err := w.gen.endSeries(ctx, s, now); err != nil {
+			w.gen.e.log.Warn("Cannot end the series of a removed rule, will try again", "rule", s.id, "err", err)
+			return false
+		}
 		e := w.gen.e
 		e.mu.Lock()
 		delete(e.states, s.id)
@@ -84,14 +88,15 @@ func (w *watch) retire(ctx context.Context, s *ruleState, now time.Time) bool {
 
 // blind is what the built-in alert says about the rules of one escalation that cannot be evaluated.
 type blind struct {
-	since  time.Time // first failure
-	after  time.Duration
-	due    bool   // some rule has failed for its unknown_after
-	err    string // its rule's last error
-	rules  []string
-	ruleID oncall.RuleID
-	labels labels.Labels
-	source source
+	since   time.Time // first failure
+	after   time.Duration
+	due     bool   // some rule has failed for its unknown_after
+	err     string // its rule's last error
+	rules   []string
+	ruleID  oncall.RuleID
+	backend string
+	labels  labels.Labels
+	source  source
 }
 
 // blinded collects the failing rules by escalation, and returns when the next of them is due.
@@ -104,18 +109,19 @@ func (g *generation) blinded(now time.Time) (map[oncall.RuleID]*blind, time.Time
 			continue
 		}
 		escalation := g.plan.escalation(b.rule)
-		id := oncall.RuleID(builtinPrefix + "cannot-evaluate:" + g.plan.BackendName + ":" + escalation)
+		backend := b.from.BackendName
+		id := oncall.RuleID(builtinPrefix + "cannot-evaluate:" + backend + ":" + escalation)
 		f := found[id]
 		if f == nil {
-			f = &blind{ruleID: id, labels: labels.FromStrings(labels.AlertName, CannotEvaluate,
-				"backend", g.plan.BackendName, "severity", "critical")}
+			f = &blind{ruleID: id, backend: backend, labels: labels.FromStrings(labels.AlertName, CannotEvaluate,
+				"backend", backend, "severity", "critical")}
 			f.source = source{name: string(id), escalation: escalation, groupBy: []string{labels.AlertName, "backend"}}
 			found[id] = f
 		}
 		if f.since.IsZero() || health.FailingSince.Before(f.since) {
 			f.since, f.err, f.after = health.FailingSince, health.LastError, g.plan.unknownAfter(b.group)
 		}
-		f.rules = append(f.rules, fmt.Sprintf("%s (group %s)", b.rule.Alert, b.group.Name))
+		f.rules = append(f.rules, fmt.Sprintf("%s (group %s)", b.rule.Name(), b.group.Name))
 		due := health.FailingSince.Add(g.plan.unknownAfter(b.group))
 		if !due.After(now) {
 			f.due = true
@@ -172,7 +178,7 @@ func (f *blind) fire(g *generation, now time.Time) oncall.Step {
 	step := oncall.StepRule(oncall.RuleTiming{Rule: f.ruleID}, nil, oncall.Observation{
 		At: now, External: g.plan.ExternalLabels,
 		Samples:  []oncall.Sample{{Labels: f.labels, Value: float64(len(f.rules))}},
-		Evidence: oncall.Evidence{Backend: g.plan.BackendName, At: now},
+		Evidence: oncall.Evidence{Backend: f.backend, At: now},
 	})
 	n := fmt.Sprintf("%d rules", len(f.rules))
 	if len(f.rules) == 1 {
@@ -185,7 +191,7 @@ func (f *blind) fire(g *generation, now time.Time) oncall.Step {
 	}
 	step.Annotate(func(oncall.Alert) map[string]string {
 		return map[string]string{
-			"summary": fmt.Sprintf("%s cannot be evaluated on %s: %s", n, g.plan.BackendName, f.err),
+			"summary": fmt.Sprintf("%s cannot be evaluated on %s: %s", n, f.backend, f.err),
 			"description": fmt.Sprintf("Since %s (%s; unknown_after is %s) the alerts of these rules can neither fire nor resolve: %s. Last error: %s",
 				f.since.UTC().Format(time.RFC3339), lasted, model.Duration(f.after), strings.Join(list, ", "), f.err),
 		}
@@ -196,13 +202,18 @@ func (f *blind) fire(g *generation, now time.Time) oncall.Step {
 
 // whyNotBlind says why a built-in alert ends.
 func (g *generation) whyNotBlind(a oncall.Alert) string {
-	if a.Labels.Get("backend") != g.plan.BackendName {
-		return "this backend is no longer configured"
-	}
+	known := false
 	for _, b := range g.rules {
+		if a.Labels.Get("backend") != b.from.BackendName {
+			continue
+		}
+		known = true
 		if strings.HasSuffix(string(a.Rule), ":"+g.plan.escalation(b.rule)) {
 			return "all its rules are evaluated again"
 		}
+	}
+	if !known && a.Labels.Get("backend") != g.plan.BackendName {
+		return "no rule asks this backend any more"
 	}
 	return "the rules that failed were removed"
 }

@@ -1,0 +1,237 @@
+package evaluator
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
+
+	"tocsin/rules"
+)
+
+// question is what is asked for a rule, and how its samples are told from those of others in the answer.
+type question struct {
+	exact  string // the rule's own expression: the extra evaluation, and whatever is not shared
+	shared string // what the grid asks: exact, or the loosest comparison among the rules that share it
+	vector string // the vector side alone; "" where the expression has no threshold
+	// threshold is the rule's own, nil where it has none: every sample of the answer is then the rule's.
+	threshold *rules.Threshold
+	recover   *float64
+	// alone: the rule may read what an earlier rule of its group writes, so that no earlier answer serves it.
+	alone bool
+}
+
+// questions says what to ask for the rules of one group, in their order. Rules share a query where their
+// expressions print the same, or are one vector compared with different numbers in one direction: the
+// loosest comparison then returns all that the others would, and comparing its samples here, by the same
+// IEEE rules, leaves exactly what each would return. Everything else is asked as it is written.
+func questions(g *rules.Group) []question {
+	qs := make([]question, len(g.Rules))
+	loosest := map[string]rules.Threshold{} // vector and direction → what all of them are asked by
+	for i := range g.Rules {
+		r := &g.Rules[i]
+		q := question{exact: r.Expr.String(), recover: r.Recover, alone: readsEarlier(g, i)}
+		q.shared = q.exact
+		if t, reason := rules.ThresholdOf(r.Expr); reason == "" {
+			q.threshold, q.vector = &t, vectorText(t.Vector)
+			if !q.alone {
+				key := direction(q.vector, t)
+				if l, ok := loosest[key]; !ok {
+					loosest[key] = q.asks()
+				} else {
+					loosest[key] = looser(l, q.asks())
+				}
+			}
+		}
+		qs[i] = q
+	}
+	for i := range qs {
+		q := &qs[i]
+		if q.threshold == nil {
+			continue
+		}
+		l := q.asks()
+		if !q.alone {
+			l = loosest[direction(q.vector, *q.threshold)]
+		}
+		if l.Op != q.threshold.Op || l.Value != q.threshold.Value || math.Signbit(l.Value) != math.Signbit(q.threshold.Value) {
+			q.shared = comparison(l)
+		}
+	}
+	return qs
+}
+
+// asks is the loosest comparison that the rule itself needs: recover lowers it.
+func (q *question) asks() rules.Threshold {
+	t := *q.threshold
+	if q.recover == nil {
+		return t
+	}
+	// Between the two a firing alert stays; at recover itself it resolves.
+	r := rules.Threshold{Vector: t.Vector, Op: parser.LSS, Value: *q.recover}
+	if t.Above() {
+		r.Op = parser.GTR
+	}
+	return looser(t, r)
+}
+
+// looser returns the comparison of one direction that lets more pass.
+func looser(a, b rules.Threshold) rules.Threshold {
+	switch {
+	case a.Value == b.Value:
+		if a.Op == parser.GTR || a.Op == parser.LSS {
+			return b
+		}
+		return a
+	case a.Above() == (b.Value < a.Value):
+		return b
+	}
+	return a
+}
+
+func direction(vector string, t rules.Threshold) string {
+	if t.Above() {
+		return ">" + vector
+	}
+	return "<" + vector
+}
+
+// vectorText prints a vector so that it stands as one operand.
+func vectorText(e parser.Expr) string {
+	switch e.(type) {
+	case *parser.VectorSelector, *parser.Call, *parser.AggregateExpr:
+		return e.String()
+	}
+	return "(" + e.String() + ")"
+}
+
+func comparison(t rules.Threshold) string {
+	number := &parser.NumberLiteral{Val: t.Value}
+	return fmt.Sprintf("%s %s %s", vectorText(t.Vector), t.Op, number)
+}
+
+// picked is an answer sorted by what its samples mean for one rule.
+type picked struct {
+	breach  []Sample
+	band    []Sample // between threshold and recover
+	all     []Sample // the whole vector, where that was asked
+	whole   bool     // the vector was asked: a series that is in none of these is gone
+	partial string   // as in Answer
+}
+
+// asIs takes the answer to a rule's own expression, which the backend has compared.
+func asIs(ans Answer) picked { return picked{breach: ans.Samples, partial: ans.Partial} }
+
+// pick sorts an answer that holds more than the rule's own.
+func (q *question) pick(ans Answer) picked {
+	p := asIs(ans)
+	n := 0
+	for i := range ans.Samples {
+		if q.threshold.Breaches(ans.Samples[i].Value) {
+			n++
+		}
+	}
+	if n == len(ans.Samples) {
+		return p
+	}
+	p.breach = make([]Sample, 0, n)
+	for _, s := range ans.Samples {
+		switch {
+		case q.threshold.Breaches(s.Value):
+			p.breach = append(p.breach, s)
+		case q.inBand(s.Value):
+			p.band = append(p.band, s)
+		}
+	}
+	return p
+}
+
+// inBand reports whether a value that does not breach has not recovered either.
+func (q *question) inBand(v float64) bool {
+	if q.recover == nil {
+		return false
+	}
+	if q.threshold.Above() {
+		return v > *q.recover
+	}
+	return v < *q.recover
+}
+
+// readsEarlier reports whether rule i may read what an earlier rule of its group writes: a recorded series,
+// or ALERTS.
+func readsEarlier(g *rules.Group, i int) bool {
+	if i == 0 {
+		return false
+	}
+	r := &g.Rules[i]
+	found := false
+	parser.Inspect(r.Expr, func(n parser.Node, _ []parser.Node) error {
+		if s, ok := n.(*parser.VectorSelector); ok && !found {
+			found = readsAnyOf(s, g.Rules[:i])
+		}
+		return nil
+	})
+	return found
+}
+
+func readsAnyOf(s *parser.VectorSelector, earlier []rules.Rule) bool {
+	for i := range earlier {
+		r := &earlier[i]
+		written := []string{r.Record}
+		if r.Record == "" {
+			written = []string{alertsMetric, forStateMetric}
+		}
+		for _, name := range written {
+			if mayBe(s, name, r.Alert) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// mayBe reports whether a selector could select a series of this name (and alertname, if it has one).
+func mayBe(s *parser.VectorSelector, name, alert string) bool {
+	if s.Name != "" && s.Name != name {
+		return false
+	}
+	for _, m := range s.LabelMatchers {
+		if m.Name == labels.MetricName && !m.Matches(name) || alert != "" && m.Name == labels.AlertName && !m.Matches(alert) {
+			return false
+		}
+	}
+	return true
+}
+
+// iteration is one evaluation of a group: what was asked in it already. The group's grid alone uses it.
+type iteration struct {
+	at      time.Time // evaluation timestamp
+	began   time.Time
+	answers map[string]answered // by what was asked
+	kept    map[string]*Reuse   // of the group, by the same
+}
+
+type answered struct {
+	ans Answer
+	err error
+}
+
+// since is when the evaluation began; zero for none.
+func (it *iteration) since() time.Time {
+	if it == nil {
+		return time.Time{}
+	}
+	return it.began
+}
+
+// reuse returns what one question keeps from one evaluation to the next.
+func (it *iteration) reuse(key string) *Reuse {
+	r := it.kept[key]
+	if r == nil {
+		r = &Reuse{}
+		it.kept[key] = r
+	}
+	return r
+}
