@@ -106,7 +106,9 @@ func runLine(t *testing.T, s *sim, f []string) {
 		s.change(alert(status[f[0]], s.escName, f[1], f[2], arg(3, "critical")))
 		return
 	case "deliver", "refuse", "fail":
-		s.finish(func(d oncall.Delivery) bool { return f[1] == "all" || string(d.Endpoint) == f[1] || string(d.Kind) == f[1] }, outcome[f[0]], code[f[0]])
+		s.finish(func(d oncall.Delivery) bool {
+			return f[1] == "all" || string(d.Endpoint) == f[1] || string(d.Kind) == f[1]
+		}, outcome[f[0]], code[f[0]])
 		return
 	case "advance":
 		s.advance(dur(f[1]))
