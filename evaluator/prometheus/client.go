@@ -6,17 +6,23 @@
 package prometheus
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
+	"reflect"
+	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	promconfig "github.com/prometheus/common/config"
@@ -35,11 +41,14 @@ const (
 
 // Client asks one server. It is safe for concurrent use; Close it after the last query.
 type Client struct {
-	http     *http.Client
-	endpoint string // with userinfo, if the configuration has some: never shown
-	shown    string // the server for error messages, without credentials
+	wire     *wire        // nil: by http
+	http     *http.Client // nil: by wire
+	endpoint string       // with userinfo, if the configuration has some: never shown
+	shown    string       // the server for error messages, without credentials
 	timeout  time.Duration
-	headers  map[string]string
+	headers  [][2]string
+	gzip     string      // one of the Compressions
+	far      atomic.Bool // the server was last reached at an address that is neither loopback nor private
 }
 
 var _ evaluator.Reuser = (*Client)(nil)
@@ -47,7 +56,11 @@ var _ evaluator.Reuser = (*Client)(nil)
 // Option changes how a Client is made.
 type Option func(*options)
 
-type options struct{ transport http.RoundTripper }
+type options struct {
+	transport http.RoundTripper
+	netHTTP   bool
+	dial      dialFunc
+}
 
 // WithTransport sends requests through rt instead of the network; the HTTP client settings of the
 // configuration are then not used.
@@ -55,39 +68,77 @@ func WithTransport(rt http.RoundTripper) Option { return func(o *options) { o.tr
 
 // New makes a client. The error is about the HTTP client settings, such as a file that cannot be read.
 func New(cfg Config, opts ...Option) (*Client, error) {
-	var o options
+	o := options{dial: (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}).DialContext}
 	for _, opt := range opts {
 		opt(&o)
 	}
 	if cfg.URL == nil {
 		return nil, errors.New("prometheus: no url")
 	}
-	c := &Client{timeout: cfg.Timeout, headers: cfg.Headers}
+	c := &Client{timeout: cfg.Timeout, gzip: cfg.Compression, headers: [][2]string{
+		{"User-Agent", "tocsin"}, {"Content-Type", "application/x-www-form-urlencoded"}, {"Accept", "application/json"}}}
 	if c.timeout <= 0 {
 		c.timeout = DefaultTimeout
 	}
-	if o.transport != nil {
-		c.http = &http.Client{Transport: o.transport}
-	} else {
+	for _, name := range slices.Sorted(maps.Keys(cfg.Headers)) {
+		c.headers = append(c.headers, [2]string{name, cfg.Headers[name]})
+	}
+	u := *cfg.URL
+	u.Path = strings.TrimSuffix(u.Path, "/") + "/api/v1/query"
+	c.endpoint = u.String()
+	shown := *cfg.URL
+	shown.User, shown.RawQuery, shown.Fragment = nil, "", ""
+	c.shown = shown.String()
+	if o.transport == nil && !o.netHTTP && plainHTTP(cfg) {
+		c.wire = newWire(&u, c.headers, c.watched(o.dial))
+		return c, nil
+	}
+	return c, c.useNetHTTP(cfg, o)
+}
+
+// plainHTTP reports that nothing is configured but an address: the case that package wire is for.
+func plainHTTP(cfg Config) bool {
+	h := cfg.HTTP
+	h.FollowRedirects, h.EnableHTTP2 = false, false // neither matters: redirects are not followed
+	return cfg.URL.Scheme == "http" && cfg.URL.User == nil && reflect.DeepEqual(h, promconfig.HTTPClientConfig{})
+}
+
+func (c *Client) useNetHTTP(cfg Config, o options) error {
+	c.http = &http.Client{Transport: o.transport}
+	if o.transport == nil {
 		var err error
-		c.http, err = promconfig.NewClientFromConfig(cfg.HTTP, "prometheus", promconfig.WithUserAgent("tocsin"))
+		c.http, err = promconfig.NewClientFromConfig(cfg.HTTP, "prometheus", promconfig.WithUserAgent("tocsin"), promconfig.WithDialContextFunc(promconfig.DialContextFunc(c.watched(o.dial))))
 		if err != nil {
-			return nil, fmt.Errorf("prometheus: %w", err)
+			return fmt.Errorf("prometheus: %w", err)
 		}
 	}
 	// A redirect would turn the POST into a GET without its form, or carry credentials elsewhere.
 	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	u := *cfg.URL
-	u.Path = strings.TrimSuffix(u.Path, "/") + "/api/v1/query"
-	c.endpoint = u.String()
-	u = *cfg.URL
-	u.User, u.RawQuery, u.Fragment = nil, "", ""
-	c.shown = u.String()
-	return c, nil
+	return nil
+}
+
+// watched is dial, and notes how far away the server is.
+func (c *Client) watched(dial dialFunc) dialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+			c.far.Store(!a.IP.IsLoopback() && !a.IP.IsPrivate() && !a.IP.IsLinkLocalUnicast())
+		}
+		return conn, nil
+	}
 }
 
 // Close releases idle connections.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
+func (c *Client) Close() {
+	if c.wire != nil {
+		c.wire.close()
+		return
+	}
+	c.http.CloseIdleConnections()
+}
 
 // Query evaluates expr at the instant at. Errors are *evaluator.QueryError.
 func (c *Client) Query(ctx context.Context, expr string, at time.Time) (evaluator.Answer, error) {
@@ -98,31 +149,68 @@ func (c *Client) Query(ctx context.Context, expr string, at time.Time) (evaluato
 func (c *Client) QueryInto(ctx context.Context, expr string, at time.Time, r *evaluator.Reuse) (evaluator.Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	form := url.Values{"query": {expr}, "time": {formatTime(at)}}
-	if deadline, ok := ctx.Deadline(); ok {
-		form.Set("timeout", strconv.FormatInt(max(time.Until(deadline).Milliseconds(), 1), 10)+"ms")
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.endpoint, strings.NewReader(form.Encode()))
+	res, err := c.post(ctx, form(ctx, expr, at))
 	if err != nil {
 		return evaluator.Answer{}, c.transportError(ctx, err)
 	}
-	for name, value := range c.headers {
-		req.Header.Set(name, value)
-	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.Header.Set("Accept", "application/json")
-	// Compression costs the server more than half of what a query costs it.
-	req.Header.Set("Accept-Encoding", "identity")
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return evaluator.Answer{}, c.transportError(ctx, err)
-	}
-	defer drain(resp.Body)
-	ans, err := c.read(resp, r)
+	defer res.release()
+	ans, err := c.read(res, r)
 	if err != nil && ctx.Err() != nil {
 		return evaluator.Answer{}, c.transportError(ctx, ctx.Err())
 	}
 	return ans, err
+}
+
+// form is the body of a query.
+func form(ctx context.Context, expr string, at time.Time) []byte {
+	b := append(make([]byte, 0, len(expr)+len(expr)/2+64), "query="...)
+	b = append(b, url.QueryEscape(expr)...)
+	b = append(b, "&time="...)
+	b = appendTime(b, at)
+	if deadline, ok := ctx.Deadline(); ok {
+		b = append(b, "&timeout="...)
+		b = strconv.AppendInt(b, max(time.Until(deadline).Milliseconds(), 1), 10)
+		b = append(b, "ms"...)
+	}
+	return b
+}
+
+// encoding is what is asked for. Compressing costs a server more than all else that a query costs it, and saves
+// nothing where the network costs nothing.
+func (c *Client) encoding() string {
+	if c.gzip == CompressionOn || c.gzip != CompressionOff && c.far.Load() {
+		return "gzip"
+	}
+	return "identity"
+}
+
+// response is an answer before it is read. release must be called.
+type response struct {
+	status                          int
+	contentType, encoding, location string
+	body                            io.Reader
+	release                         func()
+}
+
+func (c *Client) post(ctx context.Context, body []byte) (*response, error) {
+	encoding := [][2]string{{"Accept-Encoding", c.encoding()}}
+	if c.wire != nil {
+		return c.wire.post(ctx, encoding, body)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.endpoint, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range append(encoding, c.headers...) {
+		req.Header.Set(h[0], h[1])
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	h := resp.Header
+	return &response{status: resp.StatusCode, contentType: h.Get("Content-Type"), encoding: h.Get("Content-Encoding"),
+		location: h.Get("Location"), body: resp.Body, release: func() { drain(resp.Body) }}, nil
 }
 
 // drain reads what little may be left, so that the connection can be used again.
@@ -131,41 +219,46 @@ func drain(body io.ReadCloser) {
 	_ = body.Close()
 }
 
-// formatTime writes an instant as Prometheus reads it, in seconds with milliseconds.
-func formatTime(t time.Time) string {
-	ms := t.UnixMilli()
-	return fmt.Sprintf("%d.%03d", ms/1000, ms%1000)
+// appendTime writes an instant as Prometheus reads it, in seconds with milliseconds.
+func appendTime(b []byte, t time.Time) []byte {
+	return strconv.AppendFloat(b, float64(t.UnixMilli())/1000, 'f', 3, 64)
 }
 
 // read turns a response into an answer or an error.
-func (c *Client) read(resp *http.Response, r *evaluator.Reuse) (evaluator.Answer, error) {
-	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
-		to := "elsewhere"
-		if u, err := resp.Location(); err == nil {
-			u.User, u.RawQuery = nil, ""
-			to = "to " + strings.TrimSuffix(u.String(), "/api/v1/query")
+func (c *Client) read(res *response, r *evaluator.Reuse) (evaluator.Answer, error) {
+	if res.status >= 300 && res.status < 400 {
+		return evaluator.Answer{}, c.backendError("redirects (%d) %s: set prometheus.url to the final address", res.status, c.target(res.location))
+	}
+	body := &bounded{r: res.body, left: MaxBytes}
+	var in io.Reader = body
+	var packed *bounded
+	switch res.encoding {
+	case "", "identity":
+	case "gzip":
+		z, err := gzip.NewReader(body)
+		if err != nil {
+			return evaluator.Answer{}, c.backendError("sent an answer that is not the gzip that it says it is: %s", short(plain(err).Error()))
 		}
-		return evaluator.Answer{}, c.backendError("redirects (%d) %s: set prometheus.url to the final address", resp.StatusCode, to)
+		packed, body = body, &bounded{r: z, left: MaxBytes}
+		in = body
+	default:
+		return evaluator.Answer{}, c.backendError("answered with Content-Encoding %s, which was not asked for", short(res.encoding))
 	}
-	body := &bounded{r: resp.Body, left: MaxBytes}
-	if enc := resp.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
-		return evaluator.Answer{}, c.backendError("answered with Content-Encoding %s although identity was asked for", short(enc))
+	if kind := mediaType(res.contentType); kind != "" && kind != "application/json" {
+		return evaluator.Answer{}, c.notJSON(res.status, kind, in)
 	}
-	if kind := contentType(resp); kind != "" && kind != "application/json" {
-		return evaluator.Answer{}, c.notJSON(resp, kind, body)
-	}
-	ans, err := scan(body, r)
-	if body.exceeded {
+	ans, err := scan(in, r)
+	if body.exceeded || packed != nil && packed.exceeded {
 		err = &evaluator.QueryError{Kind: evaluator.RuleError, Message: fmt.Sprintf("the answer is larger than %d MiB", MaxBytes>>20)}
 	}
 	var api *apiError
 	switch {
 	case errors.As(err, &api):
-		return evaluator.Answer{}, c.classify(resp.StatusCode, api)
-	case err == nil && resp.StatusCode/100 == 2:
+		return evaluator.Answer{}, c.classify(res.status, api)
+	case err == nil && res.status/100 == 2:
 		return ans, nil
-	case resp.StatusCode/100 != 2:
-		return evaluator.Answer{}, c.backendError("answered %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
+	case res.status/100 != 2:
+		return evaluator.Answer{}, c.backendError("answered %d %s", res.status, http.StatusText(res.status))
 	}
 	if q, ok := errors.AsType[*evaluator.QueryError](err); ok {
 		return evaluator.Answer{}, q
@@ -173,8 +266,25 @@ func (c *Client) read(resp *http.Response, r *evaluator.Reuse) (evaluator.Answer
 	return evaluator.Answer{}, c.backendError("sent an answer that is not Prometheus' JSON: %s", short(err.Error()))
 }
 
-func contentType(resp *http.Response) string {
-	kind, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+// target words where a redirect leads.
+func (c *Client) target(location string) string {
+	base, err := url.Parse(c.endpoint)
+	if err != nil || location == "" {
+		return "elsewhere"
+	}
+	u, err := base.Parse(location)
+	if err != nil {
+		return "elsewhere"
+	}
+	u.User, u.RawQuery, u.Fragment = nil, "", ""
+	return "to " + strings.TrimSuffix(u.String(), "/api/v1/query")
+}
+
+func mediaType(s string) string {
+	if s == "application/json" {
+		return s // nearly always
+	}
+	kind, _, err := mime.ParseMediaType(s)
 	if err != nil {
 		return ""
 	}
@@ -182,9 +292,9 @@ func contentType(resp *http.Response) string {
 }
 
 // notJSON reports an error page, a login form or the like.
-func (c *Client) notJSON(resp *http.Response, kind string, body io.Reader) error {
+func (c *Client) notJSON(status int, kind string, body io.Reader) error {
 	start, _ := io.ReadAll(io.LimitReader(body, 4*excerptBytes))
-	return c.backendError("answered %d with %s instead of JSON: %s", resp.StatusCode, kind, short(string(start)))
+	return c.backendError("answered %d with %s instead of JSON: %s", status, kind, short(string(start)))
 }
 
 // classify decides whose fault an error is that the server itself explains.

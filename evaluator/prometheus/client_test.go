@@ -1,6 +1,8 @@
 package prometheus
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -34,18 +36,51 @@ func (h handler) RoundTrip(r *http.Request) (*http.Response, error) {
 	return rec.Result(), nil
 }
 
-func ask(t *testing.T, h handler) (evaluator.Answer, error) {
+// ways are the ways in which a query may travel: what holds on one holds on all.
+var ways = []string{"transport", "wire", "net/http"}
+
+// clientOf returns a client of a server that answers by h.
+func clientOf(t *testing.T, way string, h handler) *Client {
 	t.Helper()
 	u, err := url.Parse("http://user:hunter2@prom.example:9090/base")
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := New(Config{URL: u, Headers: map[string]string{"X-Scope-OrgID": "shop"}}, WithTransport(h))
+	cfg := Config{URL: u, Headers: map[string]string{"X-Scope-OrgID": "shop"}, HTTP: promconfig.DefaultHTTPClientConfig}
+	opt := WithTransport(h)
+	if way != "transport" {
+		srv := httptest.NewServer(http.HandlerFunc(h))
+		t.Cleanup(srv.Close)
+		opt = func(o *options) {
+			o.netHTTP = way == "net/http"
+			o.dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
+				return (&net.Dialer{}).DialContext(ctx, network, srv.Listener.Addr().String())
+			}
+		}
+	}
+	if way == "wire" {
+		u.User = nil
+	}
+	c, err := New(cfg, opt)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
-	return c.Query(t.Context(), "up > 0", at)
+	t.Cleanup(c.Close)
+	if (c.wire != nil) != (way == "wire") {
+		t.Fatalf("%s does not go its way", way)
+	}
+	return c
+}
+
+// each runs f for every way.
+func each(t *testing.T, f func(t *testing.T, ask func(handler) (evaluator.Answer, error))) {
+	for _, way := range ways {
+		t.Run(way, func(t *testing.T) {
+			f(t, func(h handler) (evaluator.Answer, error) {
+				return clientOf(t, way, h).Query(t.Context(), "up > 0", at)
+			})
+		})
+	}
 }
 
 func answers(status int, contentType, body string) handler {
@@ -61,8 +96,10 @@ const success = `{"status":"success","data":{"resultType":"vector","result":[` +
 	`{"metric":{"job":"b"},"value":[1727096400.123,"NaN"]},` +
 	`{"metric":{},"value":[1727096400.123,"+Inf"]}]}}`
 
-func TestQuery(t *testing.T) {
-	ans, err := ask(t, func(w http.ResponseWriter, r *http.Request) {
+func TestQuery(t *testing.T) { each(t, testQuery) }
+
+func testQuery(t *testing.T, ask func(handler) (evaluator.Answer, error)) {
+	ans, err := ask(func(w http.ResponseWriter, r *http.Request) {
 		if err := r.ParseForm(); err != nil {
 			t.Error(err)
 		}
@@ -73,6 +110,10 @@ func TestQuery(t *testing.T) {
 			{"time", r.PostForm.Get("time"), "1727096400.123"},
 			{"encoding", r.Header.Get("Accept-Encoding"), "identity"},
 			{"header", r.Header.Get("X-Scope-OrgID"), "shop"},
+			{"host", r.Host, "prom.example:9090"},
+			{"type", r.Header.Get("Content-Type"), "application/x-www-form-urlencoded"},
+			{"accept", r.Header.Get("Accept"), "application/json"},
+			{"agent", r.Header.Get("User-Agent"), "tocsin"},
 		} {
 			if c.got != c.want {
 				t.Errorf("%s: got %q, want %q", c.what, c.got, c.want)
@@ -97,7 +138,9 @@ func TestQuery(t *testing.T) {
 	}
 }
 
-func TestAnswers(t *testing.T) {
+func TestAnswers(t *testing.T) { each(t, testAnswers) }
+
+func testAnswers(t *testing.T, ask func(handler) (evaluator.Answer, error)) {
 	const js = "application/json"
 	for _, tc := range []struct {
 		name, kind, body string
@@ -149,7 +192,7 @@ func TestAnswers(t *testing.T) {
 		{"at the limit", js, many(MaxSeries), 200, MaxSeries, "", "", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			ans, err := ask(t, answers(tc.status, tc.kind, tc.body))
+			ans, err := ask(answers(tc.status, tc.kind, tc.body))
 			if tc.error == "" {
 				if err != nil || len(ans.Samples) != tc.samples || !strings.Contains(ans.Partial, tc.partial) || (tc.partial == "") != (ans.Partial == "") {
 					t.Fatalf("%d samples, partial %q, %v", len(ans.Samples), ans.Partial, err)
@@ -189,20 +232,75 @@ func many(n int) string {
 }
 
 func TestRedirectIsNotFollowed(t *testing.T) {
-	_, err := ask(t, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Location", "https://user:hunter2@prom.example/base/api/v1/query?token=hunter2")
-		w.WriteHeader(http.StatusMovedPermanently)
+	each(t, func(t *testing.T, ask func(handler) (evaluator.Answer, error)) {
+		_, err := ask(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", "https://user:hunter2@prom.example/base/api/v1/query?token=hunter2")
+			w.WriteHeader(http.StatusMovedPermanently)
+		})
+		checkError(t, err, "redirects (301) to https://prom.example/base: set prometheus.url", evaluator.BackendError)
+		_, err = ask(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusFound) })
+		checkError(t, err, "redirects (302) elsewhere", evaluator.BackendError)
 	})
-	checkError(t, err, "redirects (301) to https://prom.example/base: set prometheus.url", evaluator.BackendError)
 }
 
-func TestCompressedAnswerIsRefused(t *testing.T) {
-	_, err := ask(t, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Encoding", "gzip")
-		_, _ = w.Write([]byte{0x1f, 0x8b})
-	})
-	checkError(t, err, "Content-Encoding gzip", evaluator.BackendError)
+func gzipped(s string) []byte {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	_, _ = z.Write([]byte(s))
+	_ = z.Close()
+	return b.Bytes()
 }
+
+func TestCompression(t *testing.T) {
+	encoded := func(encoding string, body []byte) handler {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", encoding)
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write(body)
+		}
+	}
+	each(t, func(t *testing.T, ask func(handler) (evaluator.Answer, error)) {
+		if ans, err := ask(encoded("gzip", gzipped(success))); err != nil || len(ans.Samples) != 3 {
+			t.Errorf("%v, %v", ans, err)
+		}
+		_, err := ask(encoded("gzip", []byte{0x1f, 0x8b}))
+		checkError(t, err, "not the gzip that it says it is", evaluator.BackendError)
+		_, err = ask(encoded("gzip", gzipped(success)[:80]))
+		checkError(t, err, "it is cut off", evaluator.BackendError)
+		_, err = ask(encoded("br", []byte("x")))
+		checkError(t, err, "Content-Encoding br, which was not asked for", evaluator.BackendError)
+	})
+}
+
+// TestCompressionIsAsked where the network costs more than the server's work, unless the configuration decides.
+func TestCompressionIsAsked(t *testing.T) {
+	for _, tc := range []struct {
+		setting, address, want string
+	}{
+		{"", "127.0.0.1", "identity"}, {CompressionAuto, "10.1.2.3", "identity"}, {CompressionAuto, "fd00::1", "identity"},
+		{CompressionAuto, "203.0.113.7", "gzip"}, {CompressionOff, "203.0.113.7", "identity"}, {CompressionOn, "127.0.0.1", "gzip"},
+	} {
+		c := &Client{gzip: tc.setting}
+		conn, err := c.watched(func(context.Context, string, string) (net.Conn, error) {
+			return at9090{net.ParseIP(tc.address)}, nil
+		})(t.Context(), "tcp", "")
+		if err != nil || conn == nil || c.encoding() != tc.want {
+			t.Errorf("%q at %s: %s, want %s", tc.setting, tc.address, c.encoding(), tc.want)
+		}
+	}
+}
+
+// at9090 is a connection to an address, and nothing else.
+type at9090 struct{ ip net.IP }
+
+func (a at9090) RemoteAddr() net.Addr           { return &net.TCPAddr{IP: a.ip, Port: 9090} }
+func (at9090) Read([]byte) (int, error)         { return 0, io.EOF }
+func (at9090) Write(p []byte) (int, error)      { return len(p), nil }
+func (at9090) Close() error                     { return nil }
+func (at9090) LocalAddr() net.Addr              { return nil }
+func (at9090) SetDeadline(time.Time) error      { return nil }
+func (at9090) SetReadDeadline(time.Time) error  { return nil }
+func (at9090) SetWriteDeadline(time.Time) error { return nil }
 
 func TestUnreachable(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -213,17 +311,19 @@ func TestUnreachable(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	u, err := url.Parse("http://user:hunter2@" + addr)
-	if err != nil {
-		t.Fatal(err)
+	for _, user := range []string{"", "user:hunter2@"} {
+		u, err := url.Parse("http://" + user + addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := New(Config{URL: u, HTTP: promconfig.DefaultHTTPClientConfig})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_, err = c.Query(t.Context(), "up", at)
+		checkError(t, err, addr+" cannot be reached: connect: connection refused", evaluator.BackendError)
 	}
-	c, err := New(Config{URL: u, HTTP: promconfig.DefaultHTTPClientConfig})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	_, err = c.Query(t.Context(), "up", at)
-	checkError(t, err, addr+" cannot be reached: connect: connection refused", evaluator.BackendError)
 }
 
 // stalled never answers, or stops in the middle of its answer.
@@ -279,7 +379,7 @@ func (e *endless) Read(p []byte) (int, error) {
 func TestEndlessAnswerIsBounded(t *testing.T) {
 	body := &endless{}
 	c := &Client{shown: "http://prom.example"}
-	_, err := c.read(&http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(body)}, nil)
+	_, err := c.read(&response{status: 200, contentType: "application/json", body: body}, nil)
 	checkError(t, err, "larger than 64 MiB", evaluator.RuleError)
 	if body.n > MaxBytes+1<<20 {
 		t.Errorf("read %d bytes", body.n)
