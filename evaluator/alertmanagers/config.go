@@ -1,5 +1,7 @@
 // Package alertmanagers sends the evaluator's alerts to Alertmanagers, beside tocsin's own incidents: for a
-// team that moves over step by step.
+// team that moves over step by step. It decides nothing: what fires is the evaluator's to say.
+//
+// Start reading at Forwarder, then end.run (end.go), the loop of one Alertmanager.
 package alertmanagers
 
 import (

@@ -90,3 +90,24 @@ func testTransitions(t *testing.T, e *env) {
 		t.Errorf("got %+v", got)
 	}
 }
+
+func testResolvedSince(t *testing.T, e *env) {
+	step := func(alert string, minute int, to oncall.AlertState) oncall.Transition {
+		l := labels.FromStrings("alertname", alert)
+		return oncall.Transition{Rule: "r", Fingerprint: oncall.FingerprintOf(l), Labels: l, At: start.Add(time.Duration(minute) * time.Minute), To: to}
+	}
+	e.must(e.s.CommitEvaluation(e.ctx(), e.write(), oncall.Evaluation{At: start, Transitions: []oncall.Transition{
+		step("long ago", 0, oncall.StateResolved),
+		step("again", 1, oncall.StateResolved), step("again", 2, oncall.StatePending), step("again", 3, oncall.StateFiring),
+		step("twice", 1, oncall.StateResolved), step("twice", 2, oncall.StateFiring), step("twice", 4, oncall.StateResolved),
+		step("fires", 2, oncall.StateFiring), step("never fired", 3, oncall.StateInactive),
+		step("once", 2, oncall.StateResolved),
+	}}))
+	got, err := e.s.ResolvedSince(e.ctx(), start.Add(time.Minute))
+	e.must(err)
+	text := ""
+	for _, x := range got {
+		text += x.Labels.Get("alertname") + " at " + x.At.Format("04:05") + "; "
+	}
+	equal(t, text, "once at 02:00; twice at 04:00; ")
+}

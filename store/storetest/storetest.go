@@ -30,6 +30,7 @@ func Run(t *testing.T, fresh func(testing.TB) Database) {
 	}{
 		{"evaluator/round trip", testEvaluator},
 		{"evaluator/transitions", testTransitions},
+		{"evaluator/resolved since", testResolvedSince},
 		{"changes/open and extend", testOpenAndExtend},
 		{"changes/resolved go to all holders", testAllHolders},
 		{"changes/limit", testLimit},
