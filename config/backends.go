@@ -15,12 +15,7 @@ import (
 // pending is what rule files and sections may hold that is decoded, but not carried out by this build yet, and
 // what would be lost if it were passed over.
 var pending = map[string]string{
-	"remote_write":  "ALERTS would not be written",
 	"alertmanagers": "no alert would be sent there",
-	"backends":      "give prometheus one url: every group would ask the first one",
-	"record":        "leave recording rules to Prometheus: its rule_files may hold a file of their own",
-	"no_data":       "a series that vanishes would resolve the alert, as in Prometheus: remove it, or add an absent() rule",
-	"recover":       "the alert would resolve at its threshold: remove it, and use keep_firing_for",
 	"headers":       "the group would ask without them",
 }
 
@@ -41,9 +36,6 @@ func (l *loading) farEnds(b *block) {
 	} else {
 		backends, p := prometheus.DecodeConfigs(l.doc, b.Prometheus)
 		l.problems = append(l.problems, p...)
-		if len(backends) > 1 {
-			l.isPending("backends", l.doc.At(b.Prometheus))
-		}
 		for i, c := range backends {
 			if i == 0 {
 				l.plan.Prometheus = c
@@ -51,7 +43,7 @@ func (l *loading) farEnds(b *block) {
 			l.plan.Backends[c.Name] = c
 		}
 	}
-	if b.RemoteWrite != nil && !l.isPending("remote_write", l.doc.At(b.RemoteWrite)) {
+	if b.RemoteWrite != nil {
 		c, p := remotewrite.DecodeConfig(l.doc, b.RemoteWrite)
 		l.plan.RemoteWrite, l.problems = &c, append(l.problems, p...)
 	}
@@ -77,7 +69,7 @@ func (l *loading) checkBackend(ref oncall.Ref) {
 
 // checkRecord looks at a recording rule: what it computes must be written where its readers ask.
 func (l *loading) checkRecord(ref oncall.Ref) {
-	if !l.isPending("record", ref.At) && l.plan.RemoteWrite == nil {
+	if l.plan.RemoteWrite == nil {
 		l.add(ref.At.Errorf("a recording rule needs remote_write: there is nowhere to write %s to", ref.Name).
 			WithHint("add remote_write: {url: …/api/v1/write} to the configuration, or leave the rule to Prometheus"))
 	}
@@ -88,12 +80,6 @@ func (l *loading) checkPending(set rules.Set) {
 	for _, g := range set.Groups {
 		for _, r := range g.Rules {
 			at := problem.Place{File: g.File, Line: r.Line, Column: 1}
-			if r.NoData != rules.NoDataOK && r.Record == "" {
-				l.isPending("no_data", at)
-			}
-			if r.Recover != nil {
-				l.isPending("recover", at)
-			}
 			if len(g.Headers) > 0 {
 				l.isPending("headers", at)
 			}
