@@ -73,7 +73,10 @@ func newRig(t testing.TB, servers hosts, o alertmanagers.Options) *rig {
 	for host := range servers {
 		configs = append(configs, config(t, "http://"+host+"/am"))
 	}
-	f, err := alertmanagers.New(configs, o.WithTransport(servers))
+	if servers != nil {
+		o = o.WithTransport(servers)
+	}
+	f, err := alertmanagers.New(configs, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,6 +33,7 @@ type Options struct {
 	Targets        []string      // host:port of exporters
 	ScrapeInterval time.Duration // also of its own rules; 0: 1s
 	Rules          string        // content of a rule file that it evaluates by itself; "" for none
+	RemoteWrite    bool          // it takes series at /api/v1/write
 }
 
 // Server is a running Prometheus. It is stopped when the test ends.
@@ -67,7 +68,7 @@ func Start(t testing.TB, o Options) *Server {
 	config := writeConfig(t, dir, o)
 	var failure error
 	for range 3 { // somebody else may take the port between our look and its use
-		s, err := start(binary, dir, config)
+		s, err := start(binary, dir, config, o.flags()...)
 		if err == nil {
 			t.Cleanup(s.Stop)
 			return s
@@ -90,10 +91,16 @@ func writeConfig(t testing.TB, dir string, o Options) string {
 		write(t, filepath.Join(dir, "rules.yml"), o.Rules)
 		text += "rule_files: [rules.yml]\n"
 	}
-	text += "scrape_configs:\n- job_name: test\n  honor_labels: true\n  static_configs:\n  - targets: ['" + strings.Join(o.Targets, "', '") + "']\n"
+	if len(o.Targets) > 0 {
+		text += scrape(o.Targets)
+	}
 	path := filepath.Join(dir, "prometheus.yml")
 	write(t, path, text)
 	return path
+}
+
+func scrape(targets []string) string {
+	return "scrape_configs:\n- job_name: test\n  honor_labels: true\n  static_configs:\n  - targets: ['" + strings.Join(targets, "', '") + "']\n"
 }
 
 func write(t testing.TB, path, text string) {
@@ -103,14 +110,21 @@ func write(t testing.TB, path, text string) {
 	}
 }
 
-func start(binary, dir, config string) (*Server, error) {
+func (o Options) flags() []string {
+	if o.RemoteWrite {
+		return []string{"--web.enable-remote-write-receiver"}
+	}
+	return nil
+}
+
+func start(binary, dir, config string, flags ...string) (*Server, error) {
 	addr, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{URL: "http://" + addr, log: &lockedBuffer{}}
-	cmd := exec.Command(binary, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"),
-		"--web.listen-address="+addr, "--log.level=warn")
+	cmd := exec.Command(binary, append([]string{"--config.file=" + config, "--storage.tsdb.path=" + filepath.Join(dir, "data"),
+		"--web.listen-address=" + addr, "--log.level=warn"}, flags...)...)
 	cmd.Stdout, cmd.Stderr = s.log, s.log
 	if err := cmd.Start(); err != nil {
 		return nil, err
