@@ -15,8 +15,7 @@ import (
 // pending is what rule files and sections may hold that is decoded, but not carried out by this build yet, and
 // what would be lost if it were passed over.
 var pending = map[string]string{
-	"alertmanagers": "no alert would be sent there",
-	"headers":       "the group would ask without them",
+	"headers": "the group would ask without them",
 }
 
 // isPending reports what this build does not do yet, at the place where somebody asks for it.
@@ -47,7 +46,7 @@ func (l *loading) farEnds(b *block) {
 		c, p := remotewrite.DecodeConfig(l.doc, b.RemoteWrite)
 		l.plan.RemoteWrite, l.problems = &c, append(l.problems, p...)
 	}
-	if b.Alertmanagers != nil && !l.isPending("alertmanagers", l.doc.At(b.Alertmanagers)) {
+	if b.Alertmanagers != nil {
 		c, p := alertmanagers.DecodeConfigs(l.doc, b.Alertmanagers)
 		l.plan.Alertmanagers, l.problems = c, append(l.problems, p...)
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"tocsin/evaluator/alertmanagers/alertmanagertest"
 	"tocsin/evaluator/remotewrite/remotewritetest"
 )
 
@@ -152,5 +153,42 @@ groups:
 		if got := c.at.tenant(c.query); got != c.tenant {
 			t.Errorf("%s was asked by %q, want %q", c.query, got, c.tenant)
 		}
+	}
+}
+
+// TestAlertsAreSentOn: what fires reaches the Alertmanagers too, and what resolved; a reload without them
+// ends it.
+func TestAlertsAreSentOn(t *testing.T) {
+	noLeaks(t)
+	dir, _ := configured(t)
+	base, _ := backend(t)
+	am := alertmanagertest.New()
+	s := httptest.NewServer(am)
+	t.Cleanup(s.Close)
+	with := fmt.Sprintf(configuration, base, base) + "external_labels: {cluster: shop-1}\n"
+	write(t, dir, "tocsin.yml", with+"alertmanagers: [{url: '"+s.URL+"'}]\n")
+	write(t, dir, "rules.yml", "groups: [{name: g, rules: [{alert: Down, expr: up == 0, annotations: {summary: s}}, {alert: Low, expr: up < 1}]}]")
+	i := start(t, dir, nil)
+	has := func(name string, firing bool) func() bool {
+		return func() bool {
+			a, ok := am.Alert("alertname", name)
+			return ok && a.EndsAt.After(time.Now()) == firing
+		}
+	}
+	eventually(t, i, "firing alerts", func() bool { return has("Down", true)() && has("Low", true)() })
+	if a, _ := am.Alert("alertname", "Down"); a.Labels["cluster"] != "shop-1" || a.Annotations["summary"] != "s" || !strings.HasPrefix(a.GeneratorURL, base) {
+		t.Errorf("%+v", a)
+	}
+	write(t, dir, "rules.yml", "groups: [{name: g, rules: [{alert: Down, expr: up == 0}]}]")
+	if status, body := i.do(t, "POST", "/-/reload", ""); status != http.StatusOK {
+		t.Fatal(status, body)
+	}
+	eventually(t, i, "resolved alert", has("Low", false))
+	write(t, dir, "tocsin.yml", with)
+	if status, body := i.do(t, "POST", "/-/reload", ""); status != http.StatusOK {
+		t.Fatal(status, body)
+	}
+	if refused := am.Refused(); len(refused) > 0 {
+		t.Error(refused)
 	}
 }
