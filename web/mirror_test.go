@@ -18,6 +18,12 @@ import (
 	"tocsin/oncall"
 )
 
+// failer is what helpers need of a test, of rapid or not.
+type failer interface {
+	Helper()
+	Fatal(args ...any)
+}
+
 // fixedRules is a source that shows what it was given.
 type fixedRules []evaluator.GroupStatus
 
@@ -93,7 +99,7 @@ type promGroups struct {
 }
 
 // mirrored is a source that shows what Prometheus showed at /api/v1/rules, with the groups in another order.
-func mirrored(t testing.TB, body []byte) fixedRules {
+func mirrored(t failer, body []byte) fixedRules {
 	t.Helper()
 	var answer promGroups
 	if err := json.Unmarshal(body, &answer); err != nil {

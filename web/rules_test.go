@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -12,18 +13,20 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	promapi "github.com/prometheus/client_golang/api"
 	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"go.uber.org/goleak"
+	"pgregory.net/rapid"
 
 	"tocsin/evaluator"
 	"tocsin/oncall"
 )
 
 // shown makes a site that shows the rules.
-func shown(t testing.TB, rules RuleSource, change func(*Options)) http.Handler {
+func shown(t failer, rules RuleSource, change func(*Options)) http.Handler {
 	t.Helper()
 	m := newMemory()
 	o := Options{Acts: m, Store: m, ExternalURL: external, Rules: rules}
@@ -218,45 +221,84 @@ func TestAStormIsSentInPieces(t *testing.T) {
 	}
 }
 
-// TestPagesAreTheWhole turns pages of every size and wants every group once, in order.
-func TestPagesAreTheWhole(t *testing.T) {
-	var groups fixedRules
-	var want []string
-	for i := range 13 {
-		name := fmt.Sprintf("g%02d", i)
-		groups = append(groups, evaluator.GroupStatus{Name: name, File: "f.yml", Rules: []evaluator.RuleStatus{{Type: evaluator.Alerting, Name: "A"}}})
-		want = append(want, name)
+// groupNames returns what a request selects, as "file/group/rule", and the token of the next page.
+func groupNames(t *rapid.T, h http.Handler, query string) (names []string, groups int, next string) {
+	var page struct {
+		Data struct {
+			Groups []struct {
+				Name, File string
+				Rules      []struct{ Name string }
+			}
+			GroupNextToken string
+		}
 	}
-	slices.Reverse(groups)
-	h := shown(t, groups, nil)
-	for limit := 1; limit <= 14; limit++ {
+	rec := get(h, promBase+"/rules?"+query)
+	if err := json.Unmarshal(rec.Body.Bytes(), &page); err != nil || rec.Code != 200 {
+		t.Fatalf("%s: %d %v", query, rec.Code, err)
+	}
+	for _, g := range page.Data.Groups {
+		for _, r := range g.Rules {
+			names = append(names, g.File+"/"+g.Name+"/"+r.Name)
+		}
+	}
+	return names, len(page.Data.Groups), page.Data.GroupNextToken
+}
+
+// TestPagesAreTheWhole turns pages of any size through any selection: together they are the answer without
+// pages, and no page is empty or too long.
+func TestPagesAreTheWhole(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var groups fixedRules
+		for i := range rapid.IntRange(1, 12).Draw(t, "groups") {
+			g := evaluator.GroupStatus{Name: fmt.Sprint("g", i%5), File: fmt.Sprint("f", i/5)}
+			for range rapid.IntRange(0, 3).Draw(t, "rules") {
+				g.Rules = append(g.Rules, evaluator.RuleStatus{Name: rapid.SampledFrom([]string{"A", "B"}).Draw(t, "name"),
+					Type: rapid.SampledFrom([]evaluator.RuleType{evaluator.Alerting, evaluator.Recording}).Draw(t, "type")})
+			}
+			groups = append(groups, g)
+		}
+		slices.Reverse(groups)
+		h := shown(t, groups, nil)
+		filter := rapid.SampledFrom([]string{"", "&type=alert", "&type=record", "&rule_name[]=A", "&rule_group[]=g1&rule_group[]=g3", "&file[]=f1&type=alert"}).Draw(t, "filter")
+		limit := rapid.IntRange(1, 13).Draw(t, "limit")
+		want, _, _ := groupNames(t, h, filter)
 		var got []string
-		token := ""
-		for {
-			var page struct {
-				Data struct {
-					Groups         []struct{ Name string }
-					GroupNextToken string
-				}
+		for token, more := "", true; more; more = token != "" {
+			names, n, next := groupNames(t, h, fmt.Sprintf("group_limit=%d&group_next_token=%s%s", limit, token, filter))
+			if n > limit || n == 0 && token != "" {
+				t.Fatalf("a page of %d groups", n)
 			}
-			rec := get(h, fmt.Sprintf("%s/rules?group_limit=%d&group_next_token=%s", promBase, limit, token))
-			if err := json.Unmarshal(rec.Body.Bytes(), &page); err != nil {
-				t.Fatal(err)
-			}
-			if n := len(page.Data.Groups); n == 0 || n > limit {
-				t.Fatalf("limit %d: a page of %d", limit, n)
-			}
-			for _, g := range page.Data.Groups {
-				got = append(got, g.Name)
-			}
-			if token = page.Data.GroupNextToken; token == "" {
-				break
-			}
+			got, token = append(got, names...), next
 		}
 		if !slices.Equal(got, want) {
-			t.Errorf("limit %d: %v", limit, got)
+			t.Errorf("pages: %v, the whole: %v", got, want)
 		}
-	}
+	})
+}
+
+// TestWhatIsShownComesBack sends any text, number and time through the answer.
+func TestWhatIsShownComesBack(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.String()
+		when := rapid.Custom(func(t *rapid.T) time.Time { return time.Unix(0, rapid.Int64Min(1).Draw(t, "ns")).UTC() })
+		took := rapid.Custom(func(t *rapid.T) time.Duration { return time.Duration(rapid.Int64Range(0, 1e15).Draw(t, "took")) })
+		pairs := rapid.MapOfN(rapid.StringN(1, 10, -1), rapid.StringN(1, 10, -1), 0, 4)
+		rule := evaluator.RuleStatus{Type: evaluator.Alerting, Name: text.Draw(t, "name"), Query: text.Draw(t, "query"), For: took.Draw(t, "for"),
+			KeepFiringFor: took.Draw(t, "keep"), Labels: labels.FromMap(pairs.Draw(t, "labels")), Annotations: pairs.Draw(t, "annotations"),
+			Health: evaluator.HealthErr, LastError: text.Draw(t, "error"), EvaluationTime: took.Draw(t, "took"), LastEvaluation: when.Draw(t, "at"), State: oncall.StateInactive}
+		for range rapid.IntRange(0, 3).Draw(t, "alerts") {
+			rule.State = oncall.StateFiring
+			rule.Alerts = append(rule.Alerts, evaluator.AlertStatus{Labels: labels.FromMap(pairs.Draw(t, "alert")), Annotations: pairs.Draw(t, "notes"),
+				State: oncall.StateFiring, ActiveAt: when.Draw(t, "active"), KeepFiringSince: when.Draw(t, "kept"),
+				Value: rapid.OneOf(rapid.Float64(), rapid.SampledFrom([]float64{math.Inf(1), math.Inf(-1), 0})).Draw(t, "value")})
+		}
+		want := fixedRules{{Name: text.Draw(t, "group"), File: text.Draw(t, "file"), Interval: took.Draw(t, "interval"), Limit: rapid.IntMin(0).Draw(t, "limit"),
+			EvaluationTime: took.Draw(t, "group took"), LastEvaluation: when.Draw(t, "group at"), Rules: []evaluator.RuleStatus{rule}}}
+		got := mirrored(t, get(shown(t, want, nil), promBase+"/rules").Body.Bytes())
+		if diff := cmp.Diff(want, got, cmp.Comparer(labels.Equal)); diff != "" {
+			t.Error(diff)
+		}
+	})
 }
 
 func BenchmarkRules(b *testing.B) {
