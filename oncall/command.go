@@ -82,11 +82,12 @@ func (m *machine) timeoutNote() string {
 	return fmt.Sprintf("; escalation goes on in %s unless it is resolved by then", short(m.esc.AckTimeout))
 }
 
+// via names the way in, so that it does not read like the actor: "acknowledged (link)".
 func via(v string) string {
 	if v == "" {
 		return ""
 	}
-	return " by " + v
+	return " (" + v + ")"
 }
 
 func (m *machine) unacknowledge(c Command) {
@@ -173,12 +174,19 @@ func (m *machine) escalate(c Command) {
 	m.advance()
 }
 
+// MaxSnooze is the longest snooze: one without an end would be a page that is lost.
+const MaxSnooze = 30 * 24 * time.Hour
+
 func (m *machine) snooze(c Command) {
 	if m.ended() {
 		return
 	}
 	if !c.Until.After(m.now) {
 		m.refuse("the end of a snooze must be in the future")
+		return
+	}
+	if c.Until.Sub(m.now) > MaxSnooze {
+		m.refuse("a snooze lasts 30 days at most; resolve the incident, or change the rule")
 		return
 	}
 	if m.in.State == IncidentSnoozed && m.in.SnoozedUntil.Equal(c.Until) {

@@ -3,6 +3,7 @@ package oncall
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
@@ -14,6 +15,9 @@ import (
 // escalation by name, because a page to the wrong team is better than none.
 func PlaceAlert(c AlertChange, p Policy) Place {
 	name, why := placeName(c, p)
+	if strings.HasPrefix(c.Source, BuiltinSource) && c.Escalation != "" {
+		why = strings.Replace(why, "its rule names", "the rules that it blinds name", 1)
+	}
 	groupBy := c.GroupBy
 	if groupBy == nil {
 		groupBy = p.Escalations[name].GroupBy
@@ -33,6 +37,9 @@ func PlaceAlert(c AlertChange, p Policy) Place {
 	group := b.Labels()
 	return Place{Escalation: name, GroupKey: group.String(), GroupLabels: group, Why: why}
 }
+
+// BuiltinSource begins the Source of alerts that no rule file names.
+const BuiltinSource = "builtin:"
 
 func placeName(c AlertChange, p Policy) (name, why string) {
 	if c.Escalation != "" {

@@ -140,8 +140,11 @@ func (m *machine) tellPages(kind DeliveryKind, what string) {
 }
 
 // replyAll adds a reply to the thread of every message.
-func (m *machine) replyAll(r Reply) {
-	for _, t := range m.in.Told {
+func (m *machine) replyAll(r Reply) { m.reply(m.in.Told, r) }
+
+// reply adds a reply to the threads of some messages.
+func (m *machine) reply(to []Told, r Reply) {
+	for _, t := range to {
 		if t.Endpoint.Kind() != "slack" || t.Failed || !m.live(t.Endpoint) {
 			continue
 		}

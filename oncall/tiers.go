@@ -54,7 +54,12 @@ func (m *machine) stillFiring() {
 				LinkedFrom: m.in.Number, Reason: reason, Evidence: a.Evidence,
 			})
 		}
-		a.State, a.ResolvedAt, a.Reason = StateResolved, m.now, reason+": goes on in a linked incident"
+		if !a.UnknownSince.IsZero() {
+			unknown := m.d.Requeue[len(m.d.Requeue)-1]
+			unknown.Status, unknown.At, unknown.Reason = ChangeUnknown, a.UnknownSince, "its query still fails"
+			m.d.Requeue = append(m.d.Requeue, unknown)
+		}
+		a.State, a.ResolvedAt, a.UnknownSince, a.Reason = StateResolved, m.now, time.Time{}, reason+": goes on in a linked incident"
 		m.touch(i)
 	}
 	m.note(EntryLinked, "", fmt.Sprintf("%s still firing: a linked incident takes over", count(n, "alert is", "alerts are")))
@@ -259,13 +264,15 @@ func (m *machine) runTier() {
 	m.tierRan, m.visible = true, true
 	list := targetList(tier)
 	m.note(EntryEscalated, "", fmt.Sprintf("tier %d is told: %s (%s)", i, list, why))
-	if i > 0 { // the first tier of a round asks in the threads by itself
-		m.replyAll(Reply{What: string(EntryEscalated), Text: fmt.Sprintf("Escalated to tier %d: %s (%s)", i, list, why), At: m.now})
-	}
+	before := slices.Clone(m.in.Told)
 	for _, t := range tier.Targets {
 		m.in.Notifications = append(m.in.Notifications, Notification{Round: m.in.Round, Tier: i, Target: t, At: m.now})
 	}
 	m.runContacts()
+	if i > 0 { // the first tier of a round asks in the threads by itself
+		// After what asks: Slack takes one message a second, and the asking must not wait behind the telling.
+		m.reply(before, Reply{What: string(EntryEscalated), Text: fmt.Sprintf("Escalated to tier %d: %s (%s)", i, list, why), At: m.now})
+	}
 	m.failTier()
 }
 
