@@ -37,9 +37,11 @@ check: lint
 lint:
 	./scripts/lint
 
-## race: all tests under the race detector (needs a C compiler)
+## race: the tests under the race detector, with fewer repetitions (needs a C compiler); e2etest starts the
+## ordinary binary, in which the detector would see nothing
 race: deps
-	TOCSIN_TEST_PROMETHEUS=require TOCSIN_TEST_POSTGRES=require CGO_ENABLED=1 $(GO) test -race -timeout 30m ./...
+	TOCSIN_TEST_PROMETHEUS=require TOCSIN_TEST_POSTGRES=require CGO_ENABLED=1 \
+	  $(GO) test -race -short -timeout 30m $$($(GO) list ./... | grep -v /e2etest)
 
 ## bench: Go benchmarks, then the figures of the whole process
 bench:
