@@ -22,8 +22,8 @@ func Headers(headers map[string]At[string]) (map[string]string, List) {
 			problems = append(problems, value.Place.Errorf("the header %s cannot be set here", canonical).WithHint("for credentials use basic_auth or authorization"))
 		case seen[canonical]:
 			problems = append(problems, value.Place.Errorf("the header %s is given twice", canonical))
-		case strings.ContainsAny(value.Value, "\r\n\x00"):
-			problems = append(problems, value.Place.Errorf("the value of the header %s must be one line", canonical))
+		case strings.ContainsFunc(value.Value, notText):
+			problems = append(problems, value.Place.Errorf("the value of the header %s must be one line of text", canonical))
 		}
 		seen[canonical] = true
 		out[name] = value.Value
@@ -35,3 +35,6 @@ func Headers(headers map[string]At[string]) (map[string]string, List) {
 func notToken(r rune) bool {
 	return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
 }
+
+// notText reports characters that HTTP does not allow in a header's value.
+func notText(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }

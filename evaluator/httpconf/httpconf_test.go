@@ -56,7 +56,7 @@ func TestBad(t *testing.T) {
 		"{url: http://h, headers: {a b: c}}":               `"a b" is no header name`,
 		"{url: http://h, headers: {Host: c}}":              "the header Host cannot be set here",
 		"{url: http://h, headers: {a: b, A: c}}":           "the header A is given twice",
-		"{url: http://h, headers: {a: \"b\\nhunter2\"}}":   "the value of the header A must be one line",
+		"{url: http://h, headers: {a: \"b\\nhunter2\"}}":   "the value of the header A must be one line of text",
 		"{url: http://h, http_config: {}}":                 "write its keys (basic_auth, tls_config, …) beside url",
 		"{url: http://h, password: hunter2}":               "it belongs below basic_auth",
 		"{url: http://h, basic_auth: {password_file: no}}": "cannot read the file no: it does not exist",

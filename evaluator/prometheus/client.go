@@ -90,7 +90,7 @@ func New(cfg Config, opts ...Option) (*Client, error) {
 	shown.User, shown.RawQuery, shown.Fragment = nil, "", ""
 	c.shown = shown.String()
 	if o.transport == nil && !o.netHTTP && plainHTTP(cfg) {
-		c.wire = newWire(&u, c.headers, c.watched(o.dial))
+		c.wire = newWire(&u, c.watched(o.dial))
 		return c, nil
 	}
 	return c, c.useNetHTTP(cfg, o)
@@ -193,17 +193,20 @@ type response struct {
 }
 
 func (c *Client) post(ctx context.Context, body []byte) (*response, error) {
-	encoding := [][2]string{{"Accept-Encoding", c.encoding()}}
+	header := c.header(evaluator.HeadersFrom(ctx))
 	if c.wire != nil {
-		return c.wire.post(ctx, encoding, body)
+		return c.wire.post(ctx, header, body)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.endpoint, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
-	for _, h := range append(encoding, c.headers...) {
+	for _, h := range header {
 		req.Header.Set(h[0], h[1])
 	}
+	// A query changes nothing, so net/http may ask again where a kept connection turns out to be dead. Without
+	// a value this is not sent.
+	req.Header["Idempotency-Key"] = nil
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return nil, err
@@ -211,6 +214,29 @@ func (c *Client) post(ctx context.Context, body []byte) (*response, error) {
 	h := resp.Header
 	return &response{status: resp.StatusCode, contentType: h.Get("Content-Type"), encoding: h.Get("Content-Encoding"),
 		location: h.Get("Location"), body: resp.Body, release: func() { drain(resp.Body) }}, nil
+}
+
+// header returns the headers of one query: the client's, and over them those of the group that asks.
+func (c *Client) header(group map[string]string) [][2]string {
+	all := make([][2]string, 0, len(c.headers)+len(group)+1)
+	all = append(all, [2]string{"Accept-Encoding", c.encoding()})
+	over := func(name string) bool {
+		for g := range group {
+			if strings.EqualFold(g, name) {
+				return true
+			}
+		}
+		return false
+	}
+	for _, h := range c.headers {
+		if !over(h[0]) {
+			all = append(all, h)
+		}
+	}
+	for name, value := range group {
+		all = append(all, [2]string{name, value})
+	}
+	return all
 }
 
 // drain reads what little may be left, so that the connection can be used again.

@@ -34,7 +34,7 @@ const (
 // unasked: an answer cannot be taken for that of another query.
 type wire struct {
 	address string
-	head    []byte // of every request
+	line    []byte // every request begins with it
 	dial    dialFunc
 
 	mu     sync.Mutex
@@ -63,25 +63,21 @@ type wireBody struct {
 	closing bool // the connection ends with the body
 }
 
-// newWire returns a wire to u, with header on every request. Names and values must be fit for a header.
-func newWire(u *url.URL, header [][2]string, dial dialFunc) *wire {
+// newWire returns a wire to u.
+func newWire(u *url.URL, dial dialFunc) *wire {
 	w := &wire{address: u.Host, dial: dial}
 	if u.Port() == "" {
 		w.address = net.JoinHostPort(u.Hostname(), "80")
 	}
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "POST %s HTTP/1.1\r\nHost: %s\r\n", u.RequestURI(), u.Host)
-	for _, h := range header {
-		fmt.Fprintf(&b, "%s: %s\r\n", h[0], h[1])
-	}
-	w.head = b.Bytes()
+	w.line = fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\n", u.RequestURI(), u.Host)
 	return w
 }
 
 // errStale says that a kept connection turned out to be dead before anything was answered: ask on another.
 var errStale = errors.New("the connection was closed while idle")
 
-// post sends a request and reads the head of its answer, which must be released.
+// post sends a request and reads the head of its answer, which must be released. Names and values must be
+// fit for a header.
 func (w *wire) post(ctx context.Context, header [][2]string, body []byte) (*response, error) {
 	for {
 		c, err := w.conn(ctx)
@@ -129,7 +125,7 @@ func (w *wire) conn(ctx context.Context) (*wireConn, error) {
 
 func (w *wire) ask(ctx context.Context, c *wireConn, header [][2]string, body []byte) (*response, error) {
 	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
-	c.out = append(c.out[:0], w.head...)
+	c.out = append(c.out[:0], w.line...)
 	for _, h := range header {
 		c.out = append(append(append(append(c.out, h[0]...), ": "...), h[1]...), "\r\n"...)
 	}
