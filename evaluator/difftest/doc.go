@@ -1,9 +1,11 @@
 // Package difftest holds tocsin's evaluator against Prometheus: the same rule file, the same series, the
-// same instants, and after each evaluation the same alerts. It has tests only. The oracle:
+// same instants, and after each evaluation the same alerts. It has tests only, and two oracles:
 //
 //   - Prometheus' own rule groups, in this process, over series in memory (TestRandomRules).
 //     The evaluator runs whole, with its HTTP client, under virtual time; thousands of evaluations of random
 //     rules over random series take seconds.
+//   - The prometheus binary, in real time (TestRealPrometheus): a scripted run over its real query API. There
+//     the instants differ, and the sequences of states are compared.
 //
 // # What must agree
 //
