@@ -9,23 +9,7 @@ import (
 	"tocsin/evaluator/remotewrite"
 	"tocsin/oncall"
 	"tocsin/problem"
-	"tocsin/rules"
 )
-
-// pending is what rule files and sections may hold that is decoded, but not carried out by this build yet, and
-// what would be lost if it were passed over.
-var pending = map[string]string{
-	"headers": "the group would ask without them",
-}
-
-// isPending reports what this build does not do yet, at the place where somebody asks for it.
-func (l *loading) isPending(what string, at problem.Place) bool {
-	hint, ok := pending[what]
-	if ok {
-		l.add(at.Errorf("%q is not supported by this build yet", what).WithHint("%s", hint))
-	}
-	return ok
-}
 
 // farEnds decodes the sections about what the evaluator asks and where it writes.
 func (l *loading) farEnds(b *block) {
@@ -71,17 +55,5 @@ func (l *loading) checkRecord(ref oncall.Ref) {
 	if l.plan.RemoteWrite == nil {
 		l.add(ref.At.Errorf("a recording rule needs remote_write: there is nowhere to write %s to", ref.Name).
 			WithHint("add remote_write: {url: …/api/v1/write} to the configuration, or leave the rule to Prometheus"))
-	}
-}
-
-// checkPending refuses what the rules ask for too early.
-func (l *loading) checkPending(set rules.Set) {
-	for _, g := range set.Groups {
-		for _, r := range g.Rules {
-			at := problem.Place{File: g.File, Line: r.Line, Column: 1}
-			if len(g.Headers) > 0 {
-				l.isPending("headers", at)
-			}
-		}
 	}
 }

@@ -290,6 +290,7 @@ func TestOneThingWrongIsSaidOnce(t *testing.T) {
 
 func FuzzLoad(f *testing.F) {
 	f.Add(small)
+	f.Add(many)
 	for _, pattern := range []string{"testdata/bad/*.yml", "../examples/*/tocsin.yml"} {
 		names, _ := filepath.Glob(pattern)
 		for _, name := range names {

@@ -216,7 +216,6 @@ func (l *loading) ruleFiles(b *block) {
 	for i, e := range set.Escalations {
 		l.escalations = append(l.escalations, problem.At[oncall.Escalation]{Value: e, Place: set.EscalationAt[i]})
 	}
-	l.checkPending(set)
 	l.refs = append(l.refs, set.Refs...)
 	set.Refs, set.EscalationAt = nil, nil
 	l.plan.Rules = set

@@ -129,7 +129,7 @@ func (a *asked) tenant(query string) string {
 	return "never"
 }
 
-// TestGroupsAskTheirBackend: each group asks the backend that it names.
+// TestGroupsAskTheirBackend: each group asks the backend that it names, as the tenant that it names.
 func TestGroupsAskTheirBackend(t *testing.T) {
 	noLeaks(t)
 	dir, _ := configured(t)
@@ -140,16 +140,17 @@ func TestGroupsAskTheirBackend(t *testing.T) {
 groups:
 - {name: a, rules: [{alert: A, expr: a}]}
 - {name: b, prometheus: till, rules: [{alert: B, expr: b}]}
+- {name: c, prometheus: till, headers: {X-Scope-OrgID: other}, rules: [{alert: C, expr: c}]}
 - {name: d, prometheus: shop, rules: [{alert: D, expr: d}]}
 `)
 	i := start(t, dir, nil)
 	eventually(t, i, "queries of all groups", func() bool {
-		return shop.tenant("a") != "never" && shop.tenant("d") != "never" && till.tenant("b") != "never"
+		return shop.tenant("a") != "never" && shop.tenant("d") != "never" && till.tenant("b") != "never" && till.tenant("c") != "never"
 	})
 	for _, c := range []struct {
 		at            *asked
 		query, tenant string
-	}{{shop, "a", ""}, {shop, "b", "never"}, {shop, "d", ""}, {till, "a", "never"}, {till, "b", "till"}} {
+	}{{shop, "a", ""}, {shop, "b", "never"}, {shop, "d", ""}, {till, "a", "never"}, {till, "b", "till"}, {till, "c", "other"}} {
 		if got := c.at.tenant(c.query); got != c.tenant {
 			t.Errorf("%s was asked by %q, want %q", c.query, got, c.tenant)
 		}
