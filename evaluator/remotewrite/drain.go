@@ -94,12 +94,13 @@ type drainer struct {
 	w     *Writer
 	lease oncall.Lease
 
-	chunk   []oncall.QueuedSeries // being sent; taken out of the queue when that has an outcome
-	alone   bool                  // one batch at a time: the far end refused one of several
-	begun   bool                  // chunk may have been sent before
-	through int64                 // to be taken out of the queue; 0: nothing
-	delay   time.Duration         // after the last failure; 0: it went well
-	down    time.Time             // when the far end began to fail; zero: it does not
+	chunk    []oncall.QueuedSeries // being sent; taken out of the queue when that has an outcome
+	alone    bool                  // one batch at a time: the far end refused one of several
+	begun    bool                  // chunk may have been sent before
+	overflow int                   // Writer.overflow when chunk was read
+	through  int64                 // to be taken out of the queue; 0: nothing
+	delay    time.Duration         // after the last failure; 0: it went well
+	down     time.Time             // when the far end began to fail; zero: it does not
 }
 
 // step does the next thing, and returns how long to wait then; idle: until something happens.
@@ -108,8 +109,11 @@ func (d *drainer) step(ctx context.Context) (wait time.Duration, err error) {
 		return d.delete(ctx)
 	}
 	d.w.mu.Lock()
-	f, after, appends := d.w.far, d.w.after, d.w.appends
+	f, after, appends, overflow := d.w.far, d.w.after, d.w.appends, d.w.overflow
 	d.w.mu.Unlock()
+	if overflow != d.overflow { // the chunk may hold what is counted as lost by now
+		d.chunk, d.overflow = nil, overflow
+	}
 	if f == nil {
 		return idle, nil
 	}

@@ -76,6 +76,7 @@ type Writer struct {
 	appends  int              // appends that have ended
 	pending  int              // appends under way
 	unsure   bool             // an append failed: there may be more than size says
+	overflow int              // appends that took the oldest batches out
 	after    time.Time        // no request before this instant: the far end asked for it
 }
 
@@ -245,6 +246,9 @@ func (w *Writer) append(ctx context.Context, requests []request) error {
 		w.size.Batches += len(batches) - dropped.Batches
 		w.size.Samples += samples - dropped.Samples
 		w.size.Bytes -= dropped.Bytes - free
+		if dropped.Batches > 0 {
+			w.overflow++
+		}
 	}
 	w.mu.Unlock()
 	poke(w.wake)
