@@ -23,7 +23,9 @@ func (l *loading) farEnds(b *block) {
 			if i == 0 {
 				l.plan.Prometheus = c
 			}
-			l.plan.Backends[c.Name] = c
+			if c.Name != "" {
+				l.plan.Backends[c.Name] = c
+			}
 		}
 	}
 	if b.RemoteWrite != nil {
