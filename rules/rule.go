@@ -104,6 +104,8 @@ func (f *file) recording(b *ruleBlock) {
 		f.add(name.Place.Errorf("invalid metric name %q", name.Value))
 	case strings.ContainsAny(name.Value, "{}"):
 		f.add(name.Place.Errorf("the metric name %q has braces", name.Value).WithHint("the labels of what is recorded go below labels"))
+	case name.Value == "ALERTS" || name.Value == "ALERTS_FOR_STATE":
+		f.add(name.Place.Warnf("%s is what alerting rules write: the two would contradict each other", name.Value).WithHint("choose another name"))
 	}
 	for _, field := range []struct {
 		key string
