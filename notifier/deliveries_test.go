@@ -192,7 +192,6 @@ type failing struct {
 	before, after int // FinishDelivery calls that fail
 	claims        int // ClaimDeliveries calls that fail after the commit
 	lost          bool
-	finished      []string
 }
 
 var errDisk = errors.New("the disk is full")

@@ -245,10 +245,8 @@ func testPolicy() oncall.Policy {
 
 // slackStub is a Slack that takes everything and remembers when.
 type slackStub struct {
-	mu     sync.Mutex
-	sent   []sentMessage
-	flying map[oncall.Endpoint]int
-	took   time.Duration
+	mu   sync.Mutex
+	sent []sentMessage
 }
 
 type sentMessage struct {

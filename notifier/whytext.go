@@ -177,7 +177,7 @@ func outcome(w *writer, d oncall.DeliveryView) string {
 	if d.NextAt.IsZero() {
 		return "waiting"
 	}
-	if d.Attempts == nil || len(d.Attempts) == 0 {
+	if len(d.Attempts) == 0 {
 		return "waiting to be sent since " + w.at(d.NextAt)
 	}
 	return "NOT CONFIRMED, next attempt at " + w.at(d.NextAt)
