@@ -130,3 +130,23 @@ func BenchmarkApplyAlertChanges(b *testing.B) {
 		b.ReportMetric(float64(500*b.N)/b.Elapsed().Seconds(), "incidents/s")
 	})
 }
+
+// BenchmarkSeriesQueue is what an outage of remote_write costs: a batch appended, and one read and taken out.
+func BenchmarkSeriesQueue(b *testing.B) {
+	onBoth(b, func(b *testing.B, s *store.Store) {
+		body := make([]byte, 20<<10)
+		for b.Loop() {
+			w := oncall.Write{Now: time.Now()}
+			if _, err := s.AppendSeries(b.Context(), w, []oncall.QueuedSeries{{At: w.Now, Samples: 1000, Body: body}}, 0); err != nil {
+				b.Fatal(err)
+			}
+			qs, err := s.PeekSeries(b.Context(), 1<<18)
+			if err != nil || len(qs) != 1 {
+				b.Fatal(len(qs), err)
+			}
+			if _, err := s.DeleteSeries(b.Context(), w, qs[0].Seq); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
