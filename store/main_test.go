@@ -9,6 +9,7 @@ import (
 	"go.uber.org/goleak"
 
 	"tocsin/evaluator"
+	"tocsin/evaluator/remotewrite"
 	"tocsin/notifier"
 	"tocsin/store"
 	"tocsin/store/pgtest"
@@ -20,6 +21,7 @@ var (
 	_ notifier.IncidentStore = (*store.Store)(nil)
 	_ notifier.DeliveryStore = (*store.Store)(nil)
 	_ evaluator.Store        = (*store.Store)(nil)
+	_ remotewrite.Queue      = (*store.Store)(nil)
 )
 
 func TestMain(m *testing.M) {

@@ -53,11 +53,29 @@ type rig struct {
 	t    testing.TB
 	f    *alertmanagers.Forwarder
 	reg  *prometheus.Registry
-	log  bytes.Buffer
+	log  lockedBuffer
 	stop func()
 
 	mu     sync.Mutex
 	active map[string]evaluator.Forwarded
+}
+
+// lockedBuffer keeps what is logged.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 func newRig(t testing.TB, servers hosts, o alertmanagers.Options) *rig {

@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/url"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -52,8 +53,26 @@ type rig struct {
 	far   *remotewritetest.Receiver
 	queue *memQueue
 	reg   *prometheus.Registry
-	log   bytes.Buffer
+	log   lockedBuffer
 	stop  func()
+}
+
+// lockedBuffer keeps what is logged.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 func newRig(t testing.TB, o remotewrite.Options, far *remotewritetest.Receiver, queue *memQueue) *rig {

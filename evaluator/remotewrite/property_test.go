@@ -108,7 +108,7 @@ func (p walk) run() string {
 			return fmt.Sprintf("%s: got %q, want all of %q; refused %q", name, got, values, far.Refused())
 		}
 	}
-	if n := len(queue.rows); n > 0 {
+	if n := len(queue.now()); n > 0 {
 		return fmt.Sprintf("%d batches are left", n)
 	}
 	return ""

@@ -35,6 +35,20 @@ func (q *memQueue) check(w oncall.Write) error {
 	return nil
 }
 
+// now returns what is queued.
+func (q *memQueue) now() []oncall.QueuedSeries {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.Clone(q.rows)
+}
+
+// setFail replaces the faults.
+func (q *memQueue) setFail(fail func(op string) (before, after bool)) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.fail = fail
+}
+
 func size(rows []oncall.QueuedSeries) (s oncall.QueueSize) {
 	for _, r := range rows {
 		if s.Batches == 0 {

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -41,8 +42,8 @@ func TestDirect(t *testing.T) {
 				t.Errorf("%s: got %v", name, p)
 			}
 		}
-		if len(got) != 3 || len(r.far.Refused()) > 0 || len(r.queue.rows) > 0 || r.far.Requests() != 1 {
-			t.Errorf("got %v, refused %v, %d queued", got, r.far.Refused(), len(r.queue.rows))
+		if len(got) != 3 || len(r.far.Refused()) > 0 || len(r.queue.now()) > 0 || r.far.Requests() != 1 {
+			t.Errorf("got %v, refused %v, %d queued", got, r.far.Refused(), len(r.queue.now()))
 		}
 		if h := r.far.Headers(); h.Get("X-Scope-OrgID") != "shop" {
 			t.Errorf("headers %v", h)
@@ -96,8 +97,8 @@ func TestOutage(t *testing.T) {
 					}
 					time.Sleep(time.Second)
 				}
-				if r.metric("tocsin_remote_write_queue_batches") != 50 || r.metric("tocsin_remote_write_queue_samples") != 100 || len(r.queue.rows) != 50 {
-					t.Errorf("%d are queued", len(r.queue.rows))
+				if r.metric("tocsin_remote_write_queue_batches") != 50 || r.metric("tocsin_remote_write_queue_samples") != 100 || len(r.queue.now()) != 50 {
+					t.Errorf("%d are queued", len(r.queue.now()))
 				}
 				if s := r.log.String(); strings.Contains(s, "s3cret") || strings.Count(s, "level=WARN") != 1 {
 					t.Errorf("the log says %s", s)
@@ -113,8 +114,8 @@ func TestOutage(t *testing.T) {
 					t.Errorf("got %q and %q", got, values(r.far, "b"))
 				}
 				for _, gauge := range []string{"batches", "samples", "bytes", "oldest_timestamp_seconds"} {
-					if n := r.metric("tocsin_remote_write_queue_" + gauge); n != 0 || len(r.queue.rows) > 0 {
-						t.Errorf("%s: %v left, %d rows", gauge, n, len(r.queue.rows))
+					if n := r.metric("tocsin_remote_write_queue_" + gauge); n != 0 || len(r.queue.now()) > 0 {
+						t.Errorf("%s: %v left, %d rows", gauge, n, len(r.queue.now()))
 					}
 				}
 				if lost := r.metric("tocsin_remote_write_samples_dropped_total", "refused"); lost != 0 {
@@ -142,8 +143,8 @@ func TestRefused(t *testing.T) {
 		r.write(sample("c", 1))
 		r.far.SetFault(nil)
 		time.Sleep(time.Minute)
-		if values(r.far, "a") != "5 " || values(r.far, "b") != "1 " || values(r.far, "c") != "1 " || len(r.queue.rows) > 0 {
-			t.Errorf("got %v, %d left", r.far.Series(), len(r.queue.rows))
+		if values(r.far, "a") != "5 " || values(r.far, "b") != "1 " || values(r.far, "c") != "1 " || len(r.queue.now()) > 0 {
+			t.Errorf("got %v, %d left", r.far.Series(), len(r.queue.now()))
 		}
 		if n := r.metric("tocsin_remote_write_samples_dropped_total", "refused") + r.metric("tocsin_remote_write_samples_dropped_total", "arrived"); n != 2 {
 			t.Errorf("%v dropped", n)
@@ -153,9 +154,12 @@ func TestRefused(t *testing.T) {
 
 func TestRetryAfterIsHonoured(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
 		var asked []time.Duration
 		began := time.Now()
 		far := remotewritetest.New(func(n int) remotewritetest.Fault {
+			mu.Lock()
+			defer mu.Unlock()
 			asked = append(asked, time.Since(began).Round(time.Second))
 			if n < 3 {
 				return remotewritetest.Fault{Status: 429, RetryAfter: "40"}
@@ -167,6 +171,8 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 		defer r.stop()
 		r.write(sample("a", 1))
 		time.Sleep(5 * time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
 		if got := fmt.Sprint(asked); got != "[0s 40s 1m20s 2m0s]" {
 			t.Errorf("asked at %s", got)
 		}
@@ -182,10 +188,10 @@ func TestBound(t *testing.T) {
 		for i := range 100 {
 			r.write(sample("a", i))
 		}
-		if r.queue.peak > 1000 || r.metric("tocsin_remote_write_queue_bytes") != float64(size(r.queue.rows).Bytes) {
-			t.Errorf("the queue grew to %d bytes; %v counted of %d", r.queue.peak, r.metric("tocsin_remote_write_queue_bytes"), size(r.queue.rows).Bytes)
+		if r.queue.peak > 1000 || r.metric("tocsin_remote_write_queue_bytes") != float64(size(r.queue.now()).Bytes) {
+			t.Errorf("the queue grew to %d bytes; %v counted of %d", r.queue.peak, r.metric("tocsin_remote_write_queue_bytes"), size(r.queue.now()).Bytes)
 		}
-		kept := len(r.queue.rows)
+		kept := len(r.queue.now())
 		if lost := r.metric("tocsin_remote_write_samples_dropped_total", "overflow"); int(lost)+kept != 100 || !strings.Contains(r.log.String(), "overflow") {
 			t.Errorf("%v lost, %d kept, log %s", lost, kept, r.log.String())
 		}
@@ -207,8 +213,8 @@ func TestExpires(t *testing.T) {
 		time.Sleep(50 * time.Minute)
 		r.write(sample("a", 2))
 		time.Sleep(11 * time.Minute)
-		if n := r.metric("tocsin_remote_write_samples_dropped_total", "expired"); n != 1 || len(r.queue.rows) != 1 {
-			t.Errorf("%v expired, %d left", n, len(r.queue.rows))
+		if n := r.metric("tocsin_remote_write_samples_dropped_total", "expired"); n != 1 || len(r.queue.now()) != 1 {
+			t.Errorf("%v expired, %d left", n, len(r.queue.now()))
 		}
 		far.SetFault(nil)
 		time.Sleep(time.Minute)
@@ -255,8 +261,10 @@ func TestRestart(t *testing.T) {
 func TestStoreFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		far := remotewritetest.New(always(remotewritetest.Fault{Reset: true}))
-		failing := "count"
-		queue := &memQueue{fail: func(op string) (bool, bool) { return op == failing, false }}
+		failing := func(what string) func(string) (bool, bool) {
+			return func(op string) (bool, bool) { return op == what, false }
+		}
+		queue := &memQueue{fail: failing("count")}
 		r := newRig(t, remotewrite.Options{}, far, queue)
 		r.start()
 		defer r.stop()
@@ -265,7 +273,7 @@ func TestStoreFails(t *testing.T) {
 		if err := r.w.Write(ctx, []evaluator.Series{sample("a", 0)}); oncall.ErrorCode(err) != oncall.CodeUnavailable {
 			t.Errorf("written without knowing the queue: %v", err)
 		}
-		failing = "append"
+		queue.setFail(failing("append"))
 		time.Sleep(time.Minute)
 		if err := r.w.Write(context.Background(), []evaluator.Series{sample("a", 1)}); !errors.Is(err, errStore) {
 			t.Errorf("got %v", err)
@@ -273,20 +281,20 @@ func TestStoreFails(t *testing.T) {
 		if n := r.metric("tocsin_remote_write_samples_dropped_total", "store"); n != 2 {
 			t.Errorf("%v lost", n)
 		}
-		failing = "peek"
+		queue.setFail(failing("peek"))
 		r.write(sample("a", 2))
 		far.SetFault(nil)
 		time.Sleep(time.Minute)
-		failing = "delete"
+		queue.setFail(failing("delete"))
 		time.Sleep(5 * time.Minute)
 		if far.Requests() > 10 {
 			t.Errorf("%d requests: sent again because it could not be deleted", far.Requests())
 		}
-		failing = ""
+		queue.setFail(failing(""))
 		time.Sleep(time.Minute)
 		r.write(sample("a", 3))
-		if got := values(far, "a"); got != "2 3 " || len(queue.rows) > 0 {
-			t.Errorf("got %q, %d left", got, len(queue.rows))
+		if got := values(far, "a"); got != "2 3 " || len(queue.now()) > 0 {
+			t.Errorf("got %q, %d left", got, len(queue.now()))
 		}
 	})
 }
@@ -327,8 +335,8 @@ func TestApply(t *testing.T) {
 		far.SetFault(nil)
 		r.write(sample("a", 2)) // nowhere
 		time.Sleep(10 * time.Minute)
-		if len(far.Series()) > 0 || len(r.queue.rows) != 1 {
-			t.Errorf("got %v, %d queued", far.Series(), len(r.queue.rows))
+		if len(far.Series()) > 0 || len(r.queue.now()) != 1 {
+			t.Errorf("got %v, %d queued", far.Series(), len(r.queue.now()))
 		}
 		if err := r.w.Apply(config(t, "http://other.example/"), labels.FromStrings("cluster", "c")); err != nil {
 			t.Fatal(err)
