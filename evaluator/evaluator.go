@@ -54,9 +54,10 @@ type Evaluator struct {
 	states    map[oncall.RuleID]*ruleState // of the plan's rules, and of removed ones until they are retired
 	evaluated map[string]groupClock        // group key → where its grid stands
 	ready     bool
-	troubles  map[string]*trouble // by sourceKey
-	recorder  Recorder            // nil: series are written nowhere
-	forwarder Forwarder           // nil: alerts are sent on to nobody
+	times     map[string]groupTime // group key → its last evaluation
+	troubles  map[string]*trouble  // by sourceKey
+	recorder  Recorder             // nil: series are written nowhere
+	forwarder Forwarder            // nil: alerts are sent on to nobody
 
 	builtin *ruleState // the built-in alerts; replaced by restore, before any generation runs
 
@@ -80,7 +81,7 @@ func New(o Options) *Evaluator {
 	e := &Evaluator{
 		store: o.Store, log: log, applied: make(chan struct{}, 1),
 		states: map[oncall.RuleID]*ruleState{}, evaluated: map[string]groupClock{},
-		troubles: map[string]*trouble{}, builtin: &ruleState{id: builtinPrefix},
+		times: map[string]groupTime{}, troubles: map[string]*trouble{}, builtin: newState(builtinPrefix),
 	}
 	e.metrics = newMetrics(o.Registerer, e.countAlerts)
 	return e
@@ -186,7 +187,7 @@ func (e *Evaluator) tryRestore(ctx context.Context, lease oncall.Lease, aliveAt 
 	defer e.mu.Unlock()
 	e.states = map[oncall.RuleID]*ruleState{}
 	e.evaluated = map[string]groupClock{}
-	builtin := &ruleState{id: builtinPrefix}
+	builtin := newState(builtinPrefix)
 	for _, a := range step.Alerts {
 		a.Latest = a.Value
 		if strings.HasPrefix(string(a.Rule), builtinPrefix) {
@@ -207,7 +208,7 @@ func (e *Evaluator) tryRestore(ctx context.Context, lease oncall.Lease, aliveAt 
 func (e *Evaluator) stateLocked(id oncall.RuleID) *ruleState {
 	s := e.states[id]
 	if s == nil {
-		s = &ruleState{id: id}
+		s = newState(id)
 		e.states[id] = s
 	}
 	return s

@@ -3,6 +3,7 @@ package evaluator
 import (
 	"context"
 	"errors"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -60,13 +61,14 @@ func (e *Evaluator) bind(lease oncall.Lease, fail context.CancelCauseFunc) (*gen
 	made := map[string]*asking{}
 	var groups []*groupRun
 	live := map[oncall.RuleID]bool{}
-	clocks := map[string]groupClock{}
+	clocks, keys := map[string]groupClock{}, map[string]bool{}
 	for gi := range g.plan.Groups {
 		group := &g.plan.Groups[gi]
 		interval := g.plan.interval(group)
 		gr := &groupRun{gen: g, key: groupKey(group), slots: newSlots(group, interval), clock: groupClock{interval: interval}, wake: make(chan struct{}, 1),
 			kept: map[string]*Reuse{}}
 		from, asks := e.asking(g.plan, group, made), questions(group)
+		keys[gr.key] = true
 		if c, ok := e.evaluated[gr.key]; ok {
 			gr.resume(c)
 			clocks[gr.key] = gr.clock
@@ -81,6 +83,7 @@ func (e *Evaluator) bind(lease oncall.Lease, fail context.CancelCauseFunc) (*gen
 		groups = append(groups, gr)
 	}
 	e.evaluated = clocks
+	maps.DeleteFunc(e.times, func(key string, _ groupTime) bool { return !keys[key] })
 	e.metrics.keepGroups(groups)
 	e.ready = e.ready || len(clocks) == len(groups)
 	var orphans []*ruleState
@@ -181,6 +184,9 @@ func (gr *groupRun) iterate(ctx context.Context, at time.Time) bool {
 		}
 		wake(gr.wake)
 	}
+	g.e.mu.Lock()
+	g.e.times[gr.key] = groupTime{began: it.began, took: time.Since(it.began)}
+	g.e.mu.Unlock()
 	return true
 }
 

@@ -105,7 +105,7 @@ func alertSeries(alerts []oncall.Alert, at time.Time) []Series {
 }
 
 // writeAlerts writes what one evaluation made of an alerting rule. That it cannot be written is shown, and
-// changes nothing else: the alerts are committed. s.writing is held.
+// changes nothing else: the alerts are committed.
 func (g *generation) writeAlerts(ctx context.Context, b *bound, at time.Time, series []Series, timeout time.Duration) {
 	err := g.write(ctx, b, at, series, timeout)
 	if ctx.Err() != nil {
@@ -125,15 +125,23 @@ func (g *generation) writeAlerts(ctx context.Context, b *bound, at time.Time, se
 	}
 }
 
-// write writes series, and ends those of the rule's last evaluation that are not among them. What guards
-// s.series is held.
+// write writes series, and ends those of the rule's last evaluation that are not among them.
 func (g *generation) write(ctx context.Context, b *bound, at time.Time, series []Series, timeout time.Duration) error {
 	s := b.state
 	if g.recorder == nil {
 		return &QueryError{Kind: RuleError, Message: "there is nowhere to write it: the configuration has no remote_write"}
 	}
-	if at.Equal(s.wroteAt) {
-		return nil // this instant is written; an end of a series in it would contradict its sample
+	ctx, cancel := context.WithTimeout(ctx, max(timeout, time.Second))
+	defer cancel()
+	select {
+	case s.writing <- struct{}{}:
+		defer func() { <-s.writing }()
+	case <-ctx.Done():
+		g.e.metrics.writeFailures.Inc()
+		return writeError(ctx.Err())
+	}
+	if !at.After(s.wroteAt) && time.Until(s.wroteAt) < g.plan.interval(b.group) {
+		return nil // this instant is written, or a later one; else the clock was set back
 	}
 	s.offset = b.group.QueryOffset
 	now := make(map[uint64]labels.Labels, len(series))
@@ -146,8 +154,6 @@ func (g *generation) write(ctx context.Context, b *bound, at time.Time, series [
 		}
 	}
 	if len(series) > 0 {
-		ctx, cancel := context.WithTimeout(ctx, max(timeout, time.Second))
-		defer cancel()
 		if err := g.recorder.Write(ctx, series); err != nil {
 			g.e.metrics.writeFailures.Inc()
 			for hash, ls := range s.series { // nobody knows what arrived: all of it is ended later
@@ -168,10 +174,16 @@ func writeError(err error) error {
 	return &QueryError{Kind: BackendError, Message: "its series could not be written: " + err.Error(), Cause: err}
 }
 
-// endSeries ends the series of a rule that is gone. s.eval is held.
+// endSeries ends the series of a rule that is gone.
 func (g *generation) endSeries(ctx context.Context, s *ruleState, at time.Time) error {
-	s.writing.Lock()
-	defer s.writing.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	select {
+	case s.writing <- struct{}{}:
+		defer func() { <-s.writing }()
+	case <-ctx.Done():
+		return writeError(ctx.Err())
+	}
 	if len(s.series) == 0 || g.recorder == nil {
 		return nil
 	}
@@ -179,8 +191,6 @@ func (g *generation) endSeries(ctx context.Context, s *ruleState, at time.Time) 
 	for _, ls := range s.series {
 		ends = append(ends, Series{Labels: ls, T: at.Add(-s.offset).UnixMilli(), V: staleNaN})
 	}
-	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
-	defer cancel()
 	if err := g.recorder.Write(ctx, ends); err != nil {
 		g.e.metrics.writeFailures.Inc()
 		return writeError(err)

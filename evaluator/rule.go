@@ -25,8 +25,8 @@ type ruleState struct {
 	staleSince time.Time // when a commit failed; zero: memory is what the store has
 	memory     *memory   // of a rule with no_data: alert; nil before its first evaluation
 
-	writing sync.Mutex               // held while its series are written; locked with eval held, released without
-	series  map[uint64]labels.Labels // written last and not ended; guarded by writing, in a recording rule by eval
+	writing chan struct{}            // holds a token while its series are written
+	series  map[uint64]labels.Labels // written last and not ended; guarded by writing
 	wroteAt time.Time                // timestamp of the last write; guarded as series is
 	offset  time.Duration            // its group's query_offset, for the end of its series
 
@@ -38,6 +38,10 @@ type ruleState struct {
 	evaluatedAt time.Time     // when the last evaluation began
 	took        time.Duration // how long it lasted
 	writeError  string        // why its series could not be written; "" if they were
+}
+
+func newState(id oncall.RuleID) *ruleState {
+	return &ruleState{id: id, writing: make(chan struct{}, 1)}
 }
 
 func (s *ruleState) owns(id oncall.RuleID) bool {
@@ -99,15 +103,11 @@ func (g *generation) evaluate(ctx context.Context, b *bound, at time.Time, it *i
 	if ctx.Err() == nil {
 		s.timed(start)
 	}
-	if written == nil {
-		s.eval.Unlock()
-		return err
-	}
-	// What is written is decoration: a slow writer must not keep a due alert waiting.
-	s.writing.Lock()
-	defer s.writing.Unlock()
 	s.eval.Unlock()
-	g.writeAlerts(ctx, b, at, written, timeout-time.Since(start))
+	if written != nil {
+		// Without eval: a slow writer must not keep a due alert waiting.
+		g.writeAlerts(ctx, b, at, written, timeout-time.Since(start))
+	}
 	return err
 }
 

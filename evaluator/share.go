@@ -2,7 +2,6 @@ package evaluator
 
 import (
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -29,38 +28,65 @@ type question struct {
 // IEEE rules, leaves exactly what each would return. Everything else is asked as it is written.
 func questions(g *rules.Group) []question {
 	qs := make([]question, len(g.Rules))
-	loosest := map[string]rules.Threshold{} // vector and direction → what all of them are asked by
+	shares := map[string]*share{} // by vector and direction
 	for i := range g.Rules {
 		r := &g.Rules[i]
 		q := question{exact: r.Expr.String(), recover: r.Recover, alone: readsEarlier(g, i)}
 		q.shared = q.exact
 		if t, reason := rules.ThresholdOf(r.Expr); reason == "" {
 			q.threshold, q.vector = &t, vectorText(t.Vector)
-			if !q.alone {
-				key := direction(q.vector, t)
-				if l, ok := loosest[key]; !ok {
-					loosest[key] = q.asks()
-				} else {
-					loosest[key] = looser(l, q.asks())
-				}
+		}
+		if q.threshold != nil && !q.alone {
+			key := q.share()
+			if sh := shares[key]; sh == nil {
+				shares[key] = &share{loosest: q.asks()}
+			} else {
+				sh.loosest = looser(sh.loosest, q.asks())
 			}
 		}
 		qs[i] = q
 	}
 	for i := range qs {
 		q := &qs[i]
-		if q.threshold == nil {
-			continue
-		}
-		l := q.asks()
-		if !q.alone {
-			l = loosest[direction(q.vector, *q.threshold)]
-		}
-		if l.Op != q.threshold.Op || l.Value != q.threshold.Value || math.Signbit(l.Value) != math.Signbit(q.threshold.Value) {
-			q.shared = comparison(l)
+		switch {
+		case q.threshold == nil:
+		case !q.alone:
+			q.shared = shares[q.share()].text(qs)
+		case q.recover != nil:
+			q.shared = comparison(q.asks())
 		}
 	}
 	return qs
+}
+
+// share is the rules of one vector and direction that are asked by one question.
+type share struct {
+	loosest rules.Threshold
+	asked   string
+}
+
+// text is the question: as a rule has written it, where one asks for just that.
+func (sh *share) text(qs []question) string {
+	if sh.asked != "" {
+		return sh.asked
+	}
+	sh.asked = comparison(sh.loosest)
+	for i := range qs {
+		q := &qs[i]
+		if t := q.threshold; t != nil && !q.alone && t.Op == sh.loosest.Op && t.Value == sh.loosest.Value && vectorText(t.Vector) == vectorText(sh.loosest.Vector) {
+			sh.asked = q.exact
+			break
+		}
+	}
+	return sh.asked
+}
+
+// share says which rules may be asked together with this one.
+func (q *question) share() string {
+	if q.threshold.Above() {
+		return ">" + q.vector
+	}
+	return "<" + q.vector
 }
 
 // asks is the loosest comparison that the rule itself needs: recover lowers it.
@@ -89,13 +115,6 @@ func looser(a, b rules.Threshold) rules.Threshold {
 		return b
 	}
 	return a
-}
-
-func direction(vector string, t rules.Threshold) string {
-	if t.Above() {
-		return ">" + vector
-	}
-	return "<" + vector
 }
 
 // vectorText prints a vector so that it stands as one operand.

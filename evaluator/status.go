@@ -1,84 +1,138 @@
 package evaluator
 
 import (
+	"context"
+	"maps"
+	"strings"
+	"time"
+
 	"tocsin/oncall"
+	"tocsin/rules"
 )
+
+// groupTime is when a group was evaluated last, and how long that took.
+type groupTime struct {
+	began time.Time
+	took  time.Duration
+}
 
 // Groups returns what is known of the groups of the plan that is evaluated, in its order. It is cheap, and
 // does not wait for evaluations under way.
 func (e *Evaluator) Groups() []GroupStatus {
-	e.mu.Lock()
-	plan := e.plan
-	states := make(map[oncall.RuleID]*ruleState, len(e.states))
-	for id, s := range e.states {
-		states[id] = s
-	}
-	e.mu.Unlock()
+	plan, states, times := e.snapshot()
 	if plan == nil {
 		return nil
 	}
 	out := make([]GroupStatus, len(plan.Groups))
 	for i := range plan.Groups {
 		g := &plan.Groups[i]
-		out[i] = GroupStatus{Name: g.Name, File: g.File, Interval: plan.interval(g), Limit: g.Limit}
+		t := times[groupKey(g)]
+		out[i] = GroupStatus{Name: g.Name, File: g.File, Interval: plan.interval(g), Limit: g.Limit,
+			LastEvaluation: t.began, EvaluationTime: t.took, Rules: make([]RuleStatus, len(g.Rules))}
 		for j := range g.Rules {
 			r := &g.Rules[j]
-			status := RuleStatus{ID: r.ID, Type: Alerting, Name: r.Alert, Query: r.Expr.String(), For: r.For, KeepFiringFor: r.KeepFiringFor,
+			status := RuleStatus{ID: r.ID, Type: Alerting, Name: r.Name(), Query: r.Expr.String(), For: r.For, KeepFiringFor: r.KeepFiringFor,
 				Labels: r.Labels, Annotations: r.Annotations, Health: HealthUnknown, State: oncall.StateInactive}
-			if s := states[r.ID]; s != nil {
-				s.describe(&status)
+			if r.Record != "" {
+				status.Type, status.State, status.Annotations = Recording, "", nil
 			}
-			out[i].Rules = append(out[i].Rules, status)
+			if s := states[r.ID]; s != nil {
+				s.describe(plan, r, &status)
+			}
+			out[i].Rules[j] = status
 		}
 	}
 	return out
 }
 
+// snapshot returns the plan, and what holds the state of its rules.
+func (e *Evaluator) snapshot() (*Plan, map[oncall.RuleID]*ruleState, map[string]groupTime) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.plan, maps.Clone(e.states), maps.Clone(e.times)
+}
+
 // describe fills in what changes from one evaluation to the next.
-func (s *ruleState) describe(status *RuleStatus) {
-	alerts, health, _ := s.read()
-	status.LastError = health.LastError
-	if !health.FailingSince.IsZero() {
-		status.Health = HealthErr
+func (s *ruleState) describe(plan *Plan, r *rules.Rule, status *RuleStatus) {
+	s.mu.Lock()
+	alerts, health, writeError := s.alerts, s.health, s.writeError
+	status.LastEvaluation, status.EvaluationTime = s.evaluatedAt, s.took
+	s.mu.Unlock()
+	switch {
+	case !health.FailingSince.IsZero():
+		status.Health, status.LastError = HealthErr, health.LastError
+	case writeError != "":
+		status.Health, status.LastError = HealthErr, writeError
+	case !status.LastEvaluation.IsZero():
+		status.Health = HealthOK
+	}
+	if len(alerts) > 0 {
+		status.Alerts = make([]AlertStatus, len(alerts))
 	}
 	for i := range alerts {
 		a := &alerts[i]
-		status.Alerts = append(status.Alerts, AlertStatus{Labels: a.Labels, Annotations: a.Annotations, State: a.State, ActiveAt: a.ActiveAt,
-			FiredAt: a.FiredAt, KeepFiringSince: a.KeepFiringSince, UnknownSince: a.UnknownSince, Value: a.Value})
+		status.Alerts[i] = AlertStatus{Labels: a.Labels, Annotations: plan.refreshed(r, a), State: a.State, ActiveAt: a.ActiveAt,
+			FiredAt: a.FiredAt, KeepFiringSince: a.KeepFiringSince, UnknownSince: a.UnknownSince, Value: a.Latest}
 		if a.State == oncall.StateFiring || status.State == oncall.StateInactive {
 			status.State = a.State
 		}
 	}
 }
 
+// refreshed returns an alert's annotations with the value that was seen last, as Prometheus shows them, at the
+// cost of whoever asks. What incidents were told is the value at the transition. A text that asks a query or
+// wants the time is left as it was.
+func (p *Plan) refreshed(r *rules.Rule, a *oncall.Alert) map[string]string {
+	if a.Latest == a.Value || p.templates == nil {
+		return a.Annotations
+	}
+	var out map[string]string
+	for name, text := range r.Annotations {
+		if _, was := a.Annotations[name]; !was || !strings.Contains(text, "{{") {
+			continue
+		}
+		if c := p.templates.of(text); c.fast == nil || c.stable {
+			continue
+		}
+		if out == nil {
+			out = maps.Clone(a.Annotations)
+		}
+		out[name] = p.templates.expand(text, expansion{ctx: context.Background(), name: "__alert_" + r.Alert, metric: a.Evidence.Metric.Map(), value: a.Latest})
+	}
+	if out == nil {
+		return a.Annotations
+	}
+	return out
+}
+
 // Active returns every alert that fires, for a Forwarder that sends them again.
 func (e *Evaluator) Active() []Forwarded {
-	var out []Forwarded
-	e.mu.Lock()
-	plan := e.plan
-	e.mu.Unlock()
+	plan, states, _ := e.snapshot()
 	if plan == nil {
 		return nil
 	}
-	for i := range plan.Groups {
-		g := &plan.Groups[i]
-		for j := range g.Rules {
-			e.mu.Lock()
-			s := e.states[g.Rules[j].ID]
-			e.mu.Unlock()
-			if s == nil {
-				continue
-			}
-			alerts, _, _ := s.read()
-			for k := range alerts {
-				a := &alerts[k]
-				if a.State != oncall.StateFiring {
-					continue
-				}
-				out = append(out, Forwarded{Labels: withExternal(a.Labels, a.External), Annotations: a.Annotations, StartsAt: a.FiredAt,
-					GeneratorURL: generatorURL(plan.GraphURL, a.Evidence.Expr), Interval: plan.interval(g)})
+	var out []Forwarded
+	add := func(s *ruleState, graph string, interval time.Duration, annotations func(*oncall.Alert) map[string]string) {
+		alerts, _, _ := s.read()
+		for k := range alerts {
+			if a := &alerts[k]; a.State == oncall.StateFiring {
+				out = append(out, Forwarded{Labels: withExternal(a.Labels, a.External), Annotations: annotations(a), StartsAt: a.FiredAt,
+					GeneratorURL: generatorURL(graph, a.Evidence.Expr), Interval: interval})
 			}
 		}
 	}
+	for i := range plan.Groups {
+		g := &plan.Groups[i]
+		graph := plan.source(g).GraphURL
+		for j := range g.Rules {
+			if s := states[g.Rules[j].ID]; s != nil {
+				add(s, graph, plan.interval(g), func(a *oncall.Alert) map[string]string { return plan.refreshed(&g.Rules[j], a) })
+			}
+		}
+	}
+	e.mu.Lock()
+	builtin := e.builtin
+	e.mu.Unlock()
+	add(builtin, "", plan.interval(&rules.Group{}), func(a *oncall.Alert) map[string]string { return a.Annotations })
 	return out
 }
