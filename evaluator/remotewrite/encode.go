@@ -65,6 +65,9 @@ func encode(series []evaluator.Series, external []labels.Label) []request {
 			to++
 		}
 		e.series(series[from:to], external)
+		if from == 0 { // the others will be about as long
+			e.out = slices.Grow(e.out, min(len(e.out)*len(series)*9/8, maxMessage+maxMessage/8))
+		}
 		from = to
 		if e.samples >= maxSamples || len(e.out) >= maxMessage {
 			out = append(out, request{e.out, e.samples})
