@@ -23,12 +23,12 @@ var external = labels.FromStrings("cluster", "c1", "severity", "external")
 // oracle is one rule group as Prometheus evaluates it.
 type oracle struct {
 	group *promrules.Group
-	rules []*promrules.AlertingRule
+	rules []promrules.Rule
 }
 
 // newOracle reads a rule file with one group. Where there was an oracle before, it takes over its state, as
 // Prometheus does at a reload.
-func newOracle(text string, interval time.Duration, src *source, before *oracle) (*oracle, error) {
+func newOracle(text string, interval time.Duration, src *source, to storage.Appendable, before *oracle) (*oracle, error) {
 	promQL := parser.NewParser(parser.Options{})
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	file, errs := rulefmt.Parse([]byte(text), false, model.UTF8Validation, promQL, log)
@@ -40,24 +40,27 @@ func newOracle(text string, interval time.Duration, src *source, before *oracle)
 		return nil, err
 	}
 	o := &oracle{}
-	var list []promrules.Rule
 	for _, r := range file.Groups[0].Rules {
 		expr, err := promQL.ParseExpr(r.Expr)
 		if err != nil {
 			return nil, err
 		}
-		rule := promrules.NewAlertingRule(r.Alert, expr, time.Duration(r.For), time.Duration(r.KeepFiringFor),
-			promrules.FromMaps(file.Groups[0].Labels, r.Labels), labels.FromMap(r.Annotations), external, externalURL, true, log)
-		o.rules, list = append(o.rules, rule), append(list, rule)
+		ls := promrules.FromMaps(file.Groups[0].Labels, r.Labels)
+		if r.Record != "" {
+			o.rules = append(o.rules, promrules.NewRecordingRule(r.Record, expr, ls))
+			continue
+		}
+		o.rules = append(o.rules, promrules.NewAlertingRule(r.Alert, expr, time.Duration(r.For), time.Duration(r.KeepFiringFor),
+			ls, labels.FromMap(r.Annotations), external, externalURL, true, log))
 	}
 	offset := time.Duration(0)
 	if q := file.Groups[0].QueryOffset; q != nil {
 		offset = time.Duration(*q)
 	}
 	o.group = promrules.NewGroup(promrules.GroupOptions{
-		Name: file.Groups[0].Name, File: "rules.yml", Interval: interval, Limit: file.Groups[0].Limit, Rules: list, QueryOffset: &offset,
+		Name: file.Groups[0].Name, File: "rules.yml", Interval: interval, Limit: file.Groups[0].Limit, Rules: o.rules, QueryOffset: &offset,
 		Opts: &promrules.ManagerOptions{
-			ExternalURL: base, QueryFunc: src.query, Logger: log, Appendable: nowhere{},
+			ExternalURL: base, QueryFunc: src.query, Logger: log, Appendable: to,
 			NotifyFunc: func(context.Context, string, ...*promrules.Alert) {},
 		},
 	})

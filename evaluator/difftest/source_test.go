@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 	promrules "github.com/prometheus/prometheus/rules"
+	"github.com/prometheus/prometheus/storage"
 )
 
 // heartbeat is a metric that no series has. Each group begins with a rule about it, so that the instants of
@@ -27,7 +28,7 @@ const heartbeat = "difftest_heartbeat"
 // HTTP (it is a RoundTripper), the oracle by query.
 type source struct {
 	engine *promql.Engine
-	data   database
+	data   storage.Queryable
 	down   func(at time.Time) bool // nil: never
 
 	mu    sync.Mutex
@@ -35,7 +36,7 @@ type source struct {
 	asked int
 }
 
-func newSource(data database, lookback time.Duration) *source {
+func newSource(data storage.Queryable, lookback time.Duration) *source {
 	return &source{data: data, engine: promql.NewEngine(promql.EngineOpts{
 		MaxSamples: 1_000_000, Timeout: time.Minute, LookbackDelta: lookback, EnableAtModifier: true, EnableNegativeOffset: true,
 		Parser: parser.NewParser(parser.Options{}),

@@ -17,6 +17,7 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 	promrules "github.com/prometheus/prometheus/rules"
+	"github.com/prometheus/prometheus/storage"
 
 	"tocsin/evaluator"
 	"tocsin/evaluator/prometheus"
@@ -46,7 +47,9 @@ func (f *forgetful) CommitEvaluation(_ context.Context, _ oncall.Write, e oncall
 // world is one rule file evaluated by both, in a bubble of virtual time.
 type world struct {
 	interval time.Duration
-	src      *source
+	src      *source            // that tocsin asks
+	other    *source            // that Prometheus' rules ask
+	to       storage.Appendable // where they write
 	store    *forgetful
 	theirs   *oracle
 	ours     *evaluator.Evaluator
@@ -66,16 +69,22 @@ type world struct {
 	alerts, transitions, evaluations int // for the report
 }
 
-// newWorld reads the rules and starts the evaluator. Call halt in the end.
+// newWorld reads the rules and starts the evaluator, on one source for both. Call halt in the end.
 func newWorld(ctx context.Context, text string, interval time.Duration, src *source) (*world, error) {
+	return newWorlds(ctx, text, interval, src, src, nil, nowhere{})
+}
+
+// newWorlds is newWorld with a source for tocsin and one for Prometheus, and with where each writes.
+func newWorlds(ctx context.Context, text string, interval time.Duration, src, other *source, rec evaluator.Recorder, to storage.Appendable) (*world, error) {
 	client, err := prometheus.New(prometheus.Config{URL: &url.URL{Scheme: "http", Host: "prometheus.example"}}, prometheus.WithTransport(src))
 	if err != nil {
 		return nil, err
 	}
-	w := &world{interval: interval, src: src, store: &forgetful{}, apart: map[string]bool{}, exceeded: map[string]bool{},
+	w := &world{interval: interval, src: src, other: other, to: to, store: &forgetful{}, apart: map[string]bool{}, exceeded: map[string]bool{},
 		rendered: map[string]map[string]string{}, states: map[string]string{}, kept: map[string]time.Time{}, early: map[string]time.Time{}}
 	w.plan = evaluator.Plan{Backend: client, BackendName: "test", ExternalURL: externalURL, ExternalLabels: external, Interval: interval}
 	w.ours = evaluator.New(evaluator.Options{Store: w.store})
+	w.ours.Outputs(rec, nil)
 	if err := w.load(text); err != nil {
 		return nil, err
 	}
@@ -91,7 +100,7 @@ func (w *world) load(text string) error {
 	if errs := problems.Errors(); len(errs) > 0 {
 		return fmt.Errorf("tocsin refuses the rules: %v", errs)
 	}
-	theirs, err := newOracle(text, w.interval, w.src, w.theirs)
+	theirs, err := newOracle(text, w.interval, w.other, w.to, w.theirs)
 	if err != nil {
 		return err
 	}
@@ -144,14 +153,16 @@ func (w *world) compare(at time.Time) (problems []string) {
 }
 
 // rule compares one rule.
-func (w *world) rule(at time.Time, theirs *promrules.AlertingRule, ours *evaluator.RuleStatus, limit int) (problems []string) {
+func (w *world) rule(at time.Time, theirs promrules.Rule, ours *evaluator.RuleStatus, limit int) (problems []string) {
 	have := map[string]*evaluator.AlertStatus{}
 	for i := range ours.Alerts {
 		have[ours.Alerts[i].Labels.String()] = &ours.Alerts[i]
 	}
 	want := map[string]*promrules.Alert{}
-	for _, a := range theirs.ActiveAlerts() {
-		want[a.Labels.String()] = a
+	if r, ok := theirs.(*promrules.AlertingRule); ok {
+		for _, a := range r.ActiveAlerts() {
+			want[a.Labels.String()] = a
+		}
 	}
 	if limit > 0 && w.limited(ours.Name, theirs, ours, len(want)+len(have) == 0) {
 		return nil
@@ -191,7 +202,7 @@ func (w *world) rule(at time.Time, theirs *promrules.AlertingRule, ours *evaluat
 
 // limited reports whether a rule has exceeded its group's limit, and not been without alerts since. Prometheus
 // has forgotten its alerts then, and tocsin has not.
-func (w *world) limited(name string, theirs *promrules.AlertingRule, ours *evaluator.RuleStatus, empty bool) bool {
+func (w *world) limited(name string, theirs promrules.Rule, ours *evaluator.RuleStatus, empty bool) bool {
 	err := theirs.LastError()
 	exceeded := err != nil && strings.Contains(err.Error(), "exceeded limit") || strings.Contains(ours.LastError, "exceeded the group's limit")
 	switch {
