@@ -165,7 +165,7 @@ func (gr *groupRun) done(slot, at time.Time) {
 // not one timeout per rule. It reports whether it came to its end.
 func (gr *groupRun) iterate(ctx context.Context, at time.Time) bool {
 	g := gr.gen
-	hung := false
+	hung, failed := false, 0
 	end := at.Add(gr.clock.interval)
 	it := &iteration{at: at, began: time.Now(), answers: map[string]answered{}, kept: gr.kept}
 	for i, b := range gr.rules {
@@ -179,13 +179,18 @@ func (gr *groupRun) iterate(ctx context.Context, at time.Time) bool {
 		if ctx.Err() != nil {
 			return false
 		}
+		if err != nil {
+			failed++
+		}
 		if err != nil && kindOf(err) == BackendError && time.Since(start) >= timeout*9/10 {
 			hung = true
 		}
 		wake(gr.wake)
 	}
+	took := time.Since(it.began)
+	g.e.metrics.group.iterated(gr, took, failed)
 	g.e.mu.Lock()
-	g.e.times[gr.key] = groupTime{began: it.began, took: time.Since(it.began)}
+	g.e.times[gr.key] = groupTime{began: it.began, took: took}
 	g.e.mu.Unlock()
 	return true
 }

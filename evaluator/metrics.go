@@ -18,6 +18,8 @@ type metrics struct {
 	commitFailures prometheus.Counter
 	writeFailures  prometheus.Counter
 
+	group groupMetrics
+
 	groups map[string]bool // with series; changed between generations only
 }
 
@@ -40,6 +42,7 @@ func newMetrics(reg prometheus.Registerer, count func() (pending, firing, unknow
 			Name: "tocsin_evaluator_write_failures_total", Help: "Evaluations whose series (recording rules, ALERTS) could be neither delivered nor queued."}),
 		groups: map[string]bool{},
 	}
+	m.group = newGroupMetrics(reg)
 	m.failures.WithLabelValues(string(RuleError))
 	m.failures.WithLabelValues(string(BackendError))
 	if reg != nil {
@@ -68,11 +71,13 @@ func (m *metrics) keepGroups(groups []*groupRun) {
 	for _, g := range groups {
 		keep[g.key] = true
 		m.missedTotal.WithLabelValues(g.key)
+		m.group.keep(g)
 	}
 	for key := range m.groups {
 		if !keep[key] {
 			m.missedTotal.DeleteLabelValues(key)
 			m.last.DeleteLabelValues(key)
+			m.group.drop(key)
 		}
 	}
 	m.groups = keep

@@ -45,7 +45,7 @@ func (g *generation) record(ctx context.Context, b *bound, at time.Time, it *ite
 		return nil
 	}
 	g.e.metrics.evaluated(time.Since(start), err)
-	s.lastAt = at
+	s.lastAt, s.yielded = at, len(series)
 	settle := func() bool {
 		return g.settle(ctx, s, func() outcome {
 			out := outcome{health: oncall.RuleHealth{Rule: b.rule.ID}}

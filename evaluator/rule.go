@@ -23,6 +23,7 @@ type ruleState struct {
 	begun      int       // counts evaluations: a retry of an earlier one gives way
 	lastAt     time.Time // timestamp of the last evaluation
 	staleSince time.Time // when a commit failed; zero: memory is what the store has
+	yielded    int       // samples of the last evaluation
 	memory     *memory   // of a rule with no_data: alert; nil before its first evaluation
 
 	writing chan struct{}            // holds a token while its series are written
@@ -37,6 +38,7 @@ type ruleState struct {
 
 	evaluatedAt time.Time     // when the last evaluation began
 	took        time.Duration // how long it lasted
+	samples     int           // how many it yielded
 	writeError  string        // why its series could not be written; "" if they were
 }
 
@@ -66,7 +68,7 @@ func (s *ruleState) read() (alerts []oncall.Alert, health oncall.RuleHealth, nex
 func (s *ruleState) timed(start time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.evaluatedAt, s.took = start, time.Since(start)
+	s.evaluatedAt, s.took, s.samples = start, time.Since(start), s.yielded
 }
 
 // outcome is what an evaluation would make of a state.
@@ -122,6 +124,7 @@ func (g *generation) alert(ctx context.Context, b *bound, at time.Time, it *iter
 		return nil, nil // broken off: a new plan, or the end. Nothing was learned.
 	}
 	obs.DueOnly, obs.Gap = it == nil, gap
+	s.yielded = len(obs.Samples)
 	g.e.metrics.evaluated(time.Since(start), err)
 	s.lastAt = at
 	settle := func() bool {
