@@ -7,7 +7,9 @@
 // swapped in; after a commit that failed or whose outcome is unknown that state is loaded again first.
 //
 // Start reading at Evaluator.Run, then groupRun.grid (group.go), generation.evaluate (rule.go), and
-// oncall.StepRule, which has all the rules of the game.
+// oncall.StepRule, which has all the rules of the game. What is asked, and what rules may ask together, is in
+// share.go; how a backend in trouble is spared, in asking.go; series that are gone, in nodata.go; series that
+// are written, in record.go.
 package evaluator
 
 import (
