@@ -188,8 +188,8 @@ func drawVector(rt *rapid.T, name string) string {
 
 // drawCondition draws what a rule asks of a vector. Rules that differ only in the number share their query.
 func drawCondition(rt *rapid.T, name, vector string) string {
-	op := rapid.SampledFrom([]string{">", ">", ">", ">=", "<", "<=", "==", "!="}).Draw(rt, name+" operator")
-	number := rapid.SampledFrom([]string{"0", "1", "1", "2", "0.5", "-1", "1 + 1", "-(1)", "Inf", "-Inf", "NaN", "2 ^ 0.5", "1e-300"}).Draw(rt, name+" number")
+	op := rapid.SampledFrom([]string{">", ">", ">", ">=", ">=", "<", "<=", "==", "!="}).Draw(rt, name+" operator")
+	number := rapid.SampledFrom([]string{"0", "1", "1", "1", "1", "2", "2", "0.5", "-1", "1 + 1", "-(1)", "Inf", "-Inf", "NaN", "2 ^ 0.5", "1e-300"}).Draw(rt, name+" number")
 	if vector == "scalar(m1)" || vector == "time() % 60" {
 		return fmt.Sprintf("%s %s bool %s", vector, op, number)
 	}
@@ -228,7 +228,7 @@ func (s seriesPlan) String() string {
 }
 
 func drawSeries(rt *rapid.T) seriesPlan {
-	values := []float64{0, 0, 1, 2, 2, 3, 5, 0.5, -1, math.NaN(), math.Inf(1), math.Inf(-1), 1e-300, math.Sqrt2}
+	values := []float64{0, 0, 1, 1, 1, 2, 2, 3, 5, 0.5, -1, math.NaN(), math.Inf(1), math.Inf(-1), 1e-300, math.Sqrt2}
 	var plan seriesPlan
 	for _, name := range []string{"m0", "m1"} {
 		for _, i := range []string{"a", "b", "c"} {
