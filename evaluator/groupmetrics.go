@@ -23,7 +23,7 @@ func newGroupMetrics(reg prometheus.Registerer) groupMetrics {
 	by := []string{"rule_group"}
 	m := groupMetrics{
 		iterations: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "tocsin_evaluator_group_iterations_total", Help: "Evaluations of whole groups."}, by),
+			Name: "tocsin_evaluator_group_iterations_total", Help: "Slots of the group, evaluated or missed."}, by),
 		evaluations: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tocsin_evaluator_group_evaluations_total", Help: "Evaluations of the group's rules on its grid."}, by),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{

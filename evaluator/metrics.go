@@ -59,7 +59,11 @@ func (m *metrics) evaluated(took time.Duration, err error) {
 	}
 }
 
-func (m *metrics) missed(group string, n int) { m.missedTotal.WithLabelValues(group).Add(float64(n)) }
+// missed counts slots that passed: as iterations too, as Prometheus does.
+func (m *metrics) missed(group string, n int) {
+	m.missedTotal.WithLabelValues(group).Add(float64(n))
+	m.group.iterations.WithLabelValues(group).Add(float64(n))
+}
 
 func (m *metrics) lastEvaluation(group string, at time.Time) {
 	m.last.WithLabelValues(group).Set(float64(at.UnixMilli()) / 1000)
@@ -101,14 +105,14 @@ func (e *Evaluator) countAlerts() (pending, firing, unknown int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, s := range e.states {
-		alerts, _, _ := s.read()
-		for i := range alerts {
-			if alerts[i].State == oncall.StatePending {
+		set, _, _ := s.read()
+		for i := range set.list {
+			if set.list[i].common.state == oncall.StatePending {
 				pending++
 			} else {
 				firing++
 			}
-			if !alerts[i].UnknownSince.IsZero() {
+			if set.list[i].unknown != 0 {
 				unknown++
 			}
 		}
