@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/prometheus/model/labels"
 
 	"tocsin/oncall"
 )
@@ -190,20 +191,39 @@ func (e *Evaluator) tryRestore(ctx context.Context, lease oncall.Lease, aliveAt 
 	e.states = map[oncall.RuleID]*ruleState{}
 	e.evaluated = map[string]groupClock{}
 	builtin := newState(builtinPrefix)
-	for _, a := range step.Alerts {
-		a.Latest = a.Value
-		if strings.HasPrefix(string(a.Rule), builtinPrefix) {
-			builtin.alerts = append(builtin.alerts, a)
+	for id, alerts := range byRule(step.Alerts) {
+		if id == builtinPrefix {
+			builtin.alerts = packAlerts(alerts)
 			continue
 		}
-		s := e.stateLocked(a.Rule)
-		s.alerts = append(s.alerts, a)
+		e.stateLocked(id).alerts = packAlerts(alerts)
 	}
 	for _, h := range st.Health {
 		e.stateLocked(h.Rule).health = h
 	}
 	e.builtin = builtin
 	return nil
+}
+
+// byRule sorts loaded alerts by their rules; those that no rule file names are of builtinPrefix.
+func byRule(loaded []oncall.Alert) map[oncall.RuleID][]oncall.Alert {
+	out := map[oncall.RuleID][]oncall.Alert{}
+	metrics := map[uint64]labels.Labels{} // rules that share a series share its labels
+	for _, a := range loaded {
+		a.Latest = a.Value
+		hash := a.Evidence.Metric.Hash()
+		if m, ok := metrics[hash]; ok && labels.Equal(m, a.Evidence.Metric) {
+			a.Evidence.Metric = m
+		} else {
+			metrics[hash] = a.Evidence.Metric
+		}
+		id := a.Rule
+		if strings.HasPrefix(string(id), builtinPrefix) {
+			id = builtinPrefix
+		}
+		out[id] = append(out[id], a)
+	}
+	return out
 }
 
 // stateLocked returns the state of a rule, which may be new. e.mu is held.
@@ -251,7 +271,7 @@ func (e *Evaluator) reload(ctx context.Context, s *ruleState) error {
 			health = h
 		}
 	}
-	s.swap(alerts, health)
+	s.swap(packAlerts(alerts), health)
 	s.staleSince = time.Time{}
 	return nil
 }

@@ -108,9 +108,9 @@ func missing(alerts []oncall.Alert, obs *oncall.Observation) bool {
 }
 
 // anyGone reports whether some alert is held already: then the vector is asked at once.
-func anyGone(alerts []oncall.Alert) bool {
-	for i := range alerts {
-		if !alerts[i].NoDataSince.IsZero() {
+func (s alertSet) anyGone() bool {
+	for i := range s.list {
+		if s.list[i].noData != 0 {
 			return true
 		}
 	}
@@ -174,12 +174,12 @@ func (x *expander) observe(obs *oncall.Observation, p picked, gone []remembered)
 	}
 	alerts := x.b.state.alerts
 	if p.whole && x.b.rule.NoData == rules.NoDataHold {
-		obs.Healthy = present(alerts, p.all)
+		obs.Healthy = present(alerts.lean(), p.all)
 	}
 	if len(p.band) == 0 && len(gone) == 0 {
 		return nil
 	}
-	if len(gone) == 0 && len(alerts) == 0 {
+	if len(gone) == 0 && alerts.len() == 0 {
 		return nil // nobody fires whom the band could keep
 	}
 	seen := make(map[uint64]struct{}, len(obs.Samples))

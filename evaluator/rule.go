@@ -32,7 +32,7 @@ type ruleState struct {
 	offset  time.Duration            // its group's query_offset, for the end of its series
 
 	mu     sync.Mutex // the fields below are written with eval and mu held, and read with either
-	alerts []oncall.Alert
+	alerts alertSet
 	health oncall.RuleHealth
 	nextAt time.Time // earliest end of a for; zero: none
 
@@ -51,14 +51,14 @@ func (s *ruleState) owns(id oncall.RuleID) bool {
 }
 
 // swap replaces what is remembered. s.eval is held.
-func (s *ruleState) swap(alerts []oncall.Alert, health oncall.RuleHealth) {
+func (s *ruleState) swap(alerts alertSet, health oncall.RuleHealth) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.alerts, s.health = alerts, health
 }
 
 // read returns what others may look at while an evaluation runs.
-func (s *ruleState) read() (alerts []oncall.Alert, health oncall.RuleHealth, nextAt time.Time) {
+func (s *ruleState) read() (alerts alertSet, health oncall.RuleHealth, nextAt time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.alerts, s.health, s.nextAt
@@ -74,7 +74,7 @@ func (s *ruleState) timed(start time.Time) {
 // outcome is what an evaluation would make of a state.
 type outcome struct {
 	ev       oncall.Evaluation
-	alerts   []oncall.Alert
+	alerts   alertSet
 	health   oncall.RuleHealth
 	nextAt   time.Time
 	interval time.Duration // of the group; 0: of none
@@ -137,7 +137,7 @@ func (g *generation) alert(ctx context.Context, b *bound, at time.Time, it *iter
 	if err != nil || g.recorder == nil {
 		return nil, err
 	}
-	return alertSeries(s.alerts, at.Add(-b.group.QueryOffset)), nil
+	return alertSeries(s.alerts.lean(), at.Add(-b.group.QueryOffset)), nil
 }
 
 // retry goes on with an evaluation whose commit failed, beside the other rules of the group, until it
@@ -174,7 +174,7 @@ func (g *generation) observe(ctx context.Context, b *bound, at time.Time, it *it
 		obs.Failed = err.Error()
 		return obs, x, stop, err
 	}
-	if b.rule.NoData == rules.NoDataHold && it != nil && !ans.whole && missing(b.state.alerts, &obs) {
+	if b.rule.NoData == rules.NoDataHold && it != nil && !ans.whole && missing(b.state.alerts.lean(), &obs) {
 		// Somebody is missing: only the vector tells below the threshold from gone.
 		if whole, err := g.vector(ctx, b, at, it, timeout); err != nil {
 			obs.Partial = "it cannot be told whether a series is below the threshold or gone: " + err.Error()
@@ -198,7 +198,7 @@ func (g *generation) answer(ctx context.Context, b *bound, at time.Time, it *ite
 			return p, nil, err
 		}
 		return p, b.state.memory.remember(p.all, at), nil
-	case b.rule.NoData == rules.NoDataHold && b.ask.vector != "" && it != nil && anyGone(b.state.alerts):
+	case b.rule.NoData == rules.NoDataHold && b.ask.vector != "" && it != nil && b.state.alerts.anyGone():
 		p, err := g.vector(ctx, b, at, it, timeout)
 		return p, nil, err
 	case it == nil:
@@ -263,16 +263,18 @@ func (g *generation) mayLookBack(ctx context.Context, b *bound, at time.Time, it
 }
 
 // decide is what one observation makes of a rule: alerts, health, and the changes for the incidents.
-func decide(b *bound, obs oncall.Observation, x *expander, alerts []oncall.Alert, health oncall.RuleHealth) outcome {
-	step := oncall.StepRule(b.timing(), alerts, obs)
+func decide(b *bound, obs oncall.Observation, x *expander, alerts alertSet, health oncall.RuleHealth) outcome {
+	current := alerts.lean()
+	step := oncall.StepRule(b.timing(), current, obs)
 	if n := len(step.Alerts); b.group.Limit > 0 && n > b.group.Limit && obs.Failed == "" && !obs.DueOnly {
 		obs.Failed = fmt.Sprintf("exceeded the group's limit of %d with %d alerts", b.group.Limit, n)
-		step = oncall.StepRule(b.timing(), alerts, obs)
+		step = oncall.StepRule(b.timing(), current, obs)
 	}
+	alerts.annotate(&step)
 	if x != nil {
 		step.Annotate(func(a oncall.Alert) map[string]string { return sayGone(a, x.annotations(a)) })
 	}
-	out := outcome{alerts: step.Alerts, health: health, nextAt: step.NextAt, interval: b.plan.interval(b.group)}
+	out := outcome{alerts: alerts.next(step.Alerts, step.Upserts, false), health: health, nextAt: step.NextAt, interval: b.plan.interval(b.group)}
 	out.ev = evaluation(step, obs.At, b.source())
 	if obs.DueOnly {
 		return out

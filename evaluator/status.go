@@ -55,9 +55,10 @@ func (e *Evaluator) snapshot() (*Plan, map[oncall.RuleID]*ruleState, map[string]
 // describe fills in what changes from one evaluation to the next.
 func (s *ruleState) describe(plan *Plan, r *rules.Rule, status *RuleStatus) {
 	s.mu.Lock()
-	alerts, health, writeError := s.alerts, s.health, s.writeError
+	set, health, writeError := s.alerts, s.health, s.writeError
 	status.LastEvaluation, status.EvaluationTime = s.evaluatedAt, s.took
 	s.mu.Unlock()
+	alerts := set.full()
 	switch {
 	case !health.FailingSince.IsZero():
 		status.Health, status.LastError = HealthErr, health.LastError
@@ -113,7 +114,8 @@ func (e *Evaluator) Active() []Forwarded {
 	}
 	var out []Forwarded
 	add := func(s *ruleState, graph string, interval time.Duration, annotations func(*oncall.Alert) map[string]string) {
-		alerts, _, _ := s.read()
+		set, _, _ := s.read()
+		alerts := set.full()
 		for k := range alerts {
 			if a := &alerts[k]; a.State == oncall.StateFiring {
 				out = append(out, Forwarded{Labels: withExternal(a.Labels, a.External), Annotations: annotations(a), StartsAt: a.FiredAt,

@@ -63,10 +63,11 @@ func (w *watch) retire(ctx context.Context, s *ruleState, now time.Time) bool {
 	defer s.eval.Unlock()
 	ok := w.gen.settle(ctx, s, func() outcome {
 		reason := "rule removed"
-		if len(s.alerts) > 0 && s.alerts[0].Evidence.File != "" {
-			reason = "rule removed from " + s.alerts[0].Evidence.File
+		alerts := s.alerts.full()
+		if len(alerts) > 0 && alerts[0].Evidence.File != "" {
+			reason = "rule removed from " + alerts[0].Evidence.File
 		}
-		step := oncall.RetireRule(s.alerts, now, reason)
+		step := oncall.RetireRule(alerts, now, reason)
 		out := outcome{ev: evaluation(step, now, source{name: "rule:" + string(s.id), graphURL: w.gen.plan.GraphURL})}
 		if !s.health.FailingSince.IsZero() {
 			out.ev.Health = []oncall.RuleHealth{{Rule: s.id}}
@@ -142,10 +143,11 @@ func (w *watch) stepBuiltin(ctx context.Context, now time.Time) (next time.Time,
 		var out outcome
 		out.ev.At = now
 		standing := map[oncall.RuleID]bool{}
-		for _, a := range s.alerts {
+		var alerts []oncall.Alert
+		for _, a := range s.alerts.full() {
 			if found[a.Rule] != nil {
 				standing[a.Rule] = true
-				out.alerts = append(out.alerts, a)
+				alerts = append(alerts, a)
 				continue
 			}
 			step := oncall.RetireRule([]oncall.Alert{a}, now, g.whyNotBlind(a))
@@ -156,9 +158,10 @@ func (w *watch) stepBuiltin(ctx context.Context, now time.Time) (next time.Time,
 				continue
 			}
 			step := f.fire(g, now)
-			out.alerts = append(out.alerts, step.Alerts...)
+			alerts = append(alerts, step.Alerts...)
 			out.ev.Append(evaluation(step, now, f.source))
 		}
+		out.alerts = packAlerts(alerts)
 		return out
 	})
 	return next, ok

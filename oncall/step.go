@@ -205,6 +205,13 @@ func (s *stepper) present(a Alert, smp Sample) {
 	wasGone := !a.NoDataSince.IsZero()
 	a.UnknownSince = time.Time{}
 	a.Latest = smp.Value
+	// Equal, and in memory that the next answer has too.
+	if labels.Equal(a.Labels, smp.Labels) {
+		a.Labels = smp.Labels
+	}
+	if labels.Equal(a.Evidence.Metric, smp.Metric) {
+		a.Evidence.Metric = smp.Metric
+	}
 	if wasGone != !smp.LastSeen.IsZero() {
 		a.NoDataSince = smp.LastSeen
 	}
