@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -81,18 +82,17 @@ func drip(w http.ResponseWriter, r *http.Request) {
 // flood sends more series than anybody may ask for.
 func flood(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = io.WriteString(w, `{"status":"success","data":{"resultType":"vector","result":[`)
-	for i := range 500_000 {
-		comma := ","
-		if i == 0 {
-			comma = ""
-		}
-		if _, err := fmt.Fprintf(w, `%s{"metric":{"__name__":"x","i":"%d"},"value":[1727096400,"2"]}`, comma, i); err != nil {
-			return
-		}
-	}
-	_, _ = io.WriteString(w, `]}}`)
+	_, _ = io.WriteString(w, manySeries())
 }
+
+var manySeries = sync.OnceValue(func() string {
+	var b strings.Builder
+	b.WriteString(`{"status":"success","data":{"resultType":"vector","result":[`)
+	for i := range 500_000 {
+		fmt.Fprintf(&b, `{"metric":{"__name__":"x","i":"%d"},"value":[1727096400,"2"]},`, i)
+	}
+	return strings.TrimSuffix(b.String(), ",") + `]}}`
+})
 
 // badSource answers well until it is troubled.
 type badSource struct {
@@ -137,9 +137,10 @@ func TestBadSources(t *testing.T) {
 				within(5*time.Second, "it resolves", func() bool { return rule(0).State == oncall.StateInactive && rule(0).Health == evaluator.HealthOK })
 				return
 			}
-			within(10*time.Second, "its rule is in error", func() bool { return rule(0).Health == evaluator.HealthErr })
-			if r := rule(0); !strings.Contains(r.LastError, tc.unknown) || r.State != oncall.StateFiring || r.Alerts[0].UnknownSince.IsZero() {
-				t.Errorf("want an error with %q, and an alert that fires as far as known: %+v", tc.unknown, r)
+			// On a busy machine the first answer may not come in time, which is another error.
+			within(20*time.Second, "its rule says "+tc.unknown, func() bool { return strings.Contains(rule(0).LastError, tc.unknown) })
+			if r := rule(0); r.Health != evaluator.HealthErr || r.State != oncall.StateFiring || r.Alerts[0].UnknownSince.IsZero() {
+				t.Errorf("want an error, and an alert that fires as far as known: %+v", r)
 			}
 			other := rule(1)
 			if other.Health != evaluator.HealthOK || time.Since(other.LastEvaluation) > 2*time.Second {
