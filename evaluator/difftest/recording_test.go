@@ -81,6 +81,10 @@ func (a appender) Append(_ storage.SeriesRef, ls labels.Labels, t int64, v float
 
 // differs says where two ledgers do; "" if they do not.
 func (l *ledger) differs(theirs *ledger) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	theirs.mu.Lock()
+	defer theirs.mu.Unlock()
 	keys := map[string]bool{}
 	for k := range l.written {
 		keys[k] = true
