@@ -27,6 +27,9 @@ func evaluation(step oncall.Step, at time.Time, src source) oncall.Evaluation {
 	for _, i := range step.Upserts {
 		ev.Upserts = append(ev.Upserts, step.Alerts[i])
 	}
+	if len(step.Changes) == 0 {
+		return ev // nearly always
+	}
 	now := wallNow()
 	for _, c := range step.Changes {
 		change := oncall.AlertChange{
@@ -47,6 +50,57 @@ func evaluation(step oncall.Step, at time.Time, src source) oncall.Evaluation {
 		ev.Changes = append(ev.Changes, change)
 	}
 	return ev
+}
+
+// maxRows is how many rows one transaction of an evaluation writes at most: acknowledgements and first pages
+// must not wait for the storm that they are about.
+const maxRows = 2000
+
+// rowsOfAlert is how many rows one step writes of one alert: its state or its end, a transition, a change.
+const rowsOfAlert = 3
+
+// split cuts an evaluation that was made of step, nil where it is small enough as it is. Whatever was decided of
+// one alert stays together and in its order.
+func split(step oncall.Step, ev oncall.Evaluation) []oncall.Evaluation {
+	if len(ev.Upserts)+len(ev.Deletes)+len(ev.Transitions)+len(ev.Changes) <= maxRows {
+		return nil
+	}
+	var parts []oncall.Evaluation
+	of := map[oncall.AlertKey]int{} // which part an alert is in
+	rows := maxRows                 // in the last part
+	part := func(rule oncall.RuleID, alert oncall.Fingerprint) *oncall.Evaluation {
+		key := oncall.AlertKey{Rule: rule, Fingerprint: alert}
+		i, ok := of[key]
+		if !ok {
+			if rows+rowsOfAlert > maxRows {
+				parts = append(parts, oncall.Evaluation{At: ev.At})
+				rows = 0
+			}
+			rows += rowsOfAlert
+			i = len(parts) - 1
+			of[key] = i
+		}
+		return &parts[i]
+	}
+	for i, t := range ev.Transitions {
+		p := part(t.Rule, t.Fingerprint)
+		p.Transitions = append(p.Transitions, ev.Transitions[i])
+	}
+	for i, a := range ev.Upserts {
+		p := part(a.Rule, oncall.FingerprintOf(a.Labels))
+		p.Upserts = append(p.Upserts, ev.Upserts[i])
+	}
+	for i, k := range ev.Deletes {
+		p := part(k.Rule, k.Fingerprint)
+		p.Deletes = append(p.Deletes, ev.Deletes[i])
+	}
+	for i := range ev.Changes {
+		// By the labels that the alert has here: a change has external ones too.
+		a := &step.Changes[i].Alert
+		p := part(a.Rule, oncall.FingerprintOf(a.Labels))
+		p.Changes = append(p.Changes, ev.Changes[i])
+	}
+	return parts
 }
 
 // generatorURL is where people see expr as a graph; "" if either is unknown.

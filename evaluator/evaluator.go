@@ -181,10 +181,8 @@ func (e *Evaluator) tryRestore(ctx context.Context, lease oncall.Lease, aliveAt 
 	}
 	step := oncall.ForgetPending(st.Alerts, aliveAt, now)
 	ev := oncall.Evaluation{At: now, Deletes: step.Deletes, Transitions: step.Transitions}
-	if !ev.Empty() {
-		if err := e.commit(ctx, lease, ev); err != nil {
-			return err
-		}
+	if err := e.commitAll(ctx, lease, ev, split(step, ev)); err != nil {
+		return err
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -234,6 +232,21 @@ func (e *Evaluator) stateLocked(id oncall.RuleID) *ruleState {
 		e.states[id] = s
 	}
 	return s
+}
+
+// commitAll writes an evaluation, by its parts where it has some. Health goes with the last one.
+func (e *Evaluator) commitAll(ctx context.Context, lease oncall.Lease, ev oncall.Evaluation, parts []oncall.Evaluation) error {
+	if len(parts) > 0 {
+		parts[len(parts)-1].Health = ev.Health
+	} else if !ev.Empty() {
+		parts = []oncall.Evaluation{ev}
+	}
+	for _, part := range parts {
+		if err := e.commit(ctx, lease, part); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // commit writes one evaluation. It is not broken off with ctx: a commit that is under way ends with a known

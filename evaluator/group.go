@@ -80,6 +80,7 @@ func (e *Evaluator) bind(lease oncall.Lease, fail context.CancelCauseFunc) (*gen
 			gr.rules = append(gr.rules, b)
 			g.rules = append(g.rules, b)
 		}
+		gr.due = make([]time.Time, len(gr.rules))
 		groups = append(groups, gr)
 	}
 	e.evaluated = clocks
@@ -103,6 +104,7 @@ type groupRun struct {
 	clock groupClock // owned by grid
 	rules []*bound
 	kept  map[string]*Reuse // of the grid's questions; owned by grid
+	due   []time.Time       // of each rule: the end of a for that extras was told of last; owned by grid
 	wake  chan struct{}     // tells extras that the end of some for may have changed
 }
 
@@ -185,7 +187,10 @@ func (gr *groupRun) iterate(ctx context.Context, at time.Time) bool {
 		if err != nil && kindOf(err) == BackendError && time.Since(start) >= timeout*9/10 {
 			hung = true
 		}
-		wake(gr.wake)
+		if _, _, due := b.state.read(); !due.Equal(gr.due[i]) {
+			gr.due[i] = due
+			wake(gr.wake)
+		}
 	}
 	took := time.Since(it.began)
 	g.e.metrics.group.iterated(gr, took, failed)

@@ -23,6 +23,9 @@ const templateBudget = 2 * time.Second
 type expander struct {
 	b      *bound
 	ctx    context.Context
+	budget time.Duration   // of all queries, from the first one on
+	asking context.Context // ctx with its budget; nil before the first query
+	stop   context.CancelFunc
 	at     time.Time
 	ask    func(ctx context.Context, expr string, at time.Time) (Answer, error)
 	asked  map[string]queried
@@ -34,16 +37,26 @@ type queried struct {
 	err error
 }
 
-func newExpander(ctx context.Context, b *bound, at time.Time, ask func(context.Context, string, time.Time) (Answer, error)) *expander {
-	return &expander{b: b, ctx: ctx, at: at, ask: ask}
+func newExpander(ctx context.Context, b *bound, at time.Time, budget time.Duration, ask func(context.Context, string, time.Time) (Answer, error)) *expander {
+	return &expander{b: b, ctx: ctx, budget: budget, at: at, ask: ask}
 }
 
-func (x *expander) query(ctx context.Context, expr string, at time.Time) (promql.Vector, error) {
+// release ends what the expander's queries hold.
+func (x *expander) release() {
+	if x.stop != nil {
+		x.stop()
+	}
+}
+
+func (x *expander) query(_ context.Context, expr string, at time.Time) (promql.Vector, error) {
 	if q, ok := x.asked[expr]; ok {
 		return q.vec, q.err
 	}
 	var q queried
-	ans, err := x.ask(ctx, expr, at)
+	if x.asking == nil {
+		x.asking, x.stop = context.WithTimeout(x.ctx, x.budget)
+	}
+	ans, err := x.ask(x.asking, expr, at)
 	if err != nil {
 		q.err = err
 		if x.failed == nil {

@@ -78,6 +78,10 @@ type outcome struct {
 	health   oncall.RuleHealth
 	nextAt   time.Time
 	interval time.Duration // of the group; 0: of none
+	// parts are ev, in parts that are committed one after the other; nil: ev is small enough to be one. A part
+	// has all that was decided of its alerts. Where a part fails, those before it stand, and what is decided
+	// anew of the state that the store then has is the rest.
+	parts []oncall.Evaluation
 }
 
 // evaluate asks for one rule at the instant at, and commits what follows. it is the group's evaluation that
@@ -165,14 +169,13 @@ func (g *generation) observe(ctx context.Context, b *bound, at time.Time, it *it
 		return fail(err)
 	}
 	budget := min(timeout, templateBudget)
-	xctx, stop := context.WithTimeout(ctx, budget)
 	// Templates ask about the evaluation timestamp itself, without query_offset, as in Prometheus.
-	x := newExpander(xctx, b, at, func(ctx context.Context, expr string, at time.Time) (Answer, error) {
+	x := newExpander(ctx, b, at, budget, func(ctx context.Context, expr string, at time.Time) (Answer, error) {
 		return g.ask(ctx, b, expr, at, terms{timeout: budget, since: it.since()})
 	})
 	if err = x.observe(&obs, ans, gone); err != nil {
 		obs.Failed = err.Error()
-		return obs, x, stop, err
+		return obs, x, x.release, err
 	}
 	if b.rule.NoData == rules.NoDataHold && it != nil && !ans.whole && missing(b.state.alerts.lean(), &obs) {
 		// Somebody is missing: only the vector tells below the threshold from gone.
@@ -180,10 +183,10 @@ func (g *generation) observe(ctx context.Context, b *bound, at time.Time, it *it
 			obs.Partial = "it cannot be told whether a series is below the threshold or gone: " + err.Error()
 		} else if err = x.observe(&obs, whole, nil); err != nil {
 			obs.Failed = err.Error()
-			return obs, x, stop, err
+			return obs, x, x.release, err
 		}
 	}
-	return obs, x, stop, nil
+	return obs, x, x.release, nil
 }
 
 // answer asks what the rule needs to know now.
@@ -276,6 +279,7 @@ func decide(b *bound, obs oncall.Observation, x *expander, alerts alertSet, heal
 	}
 	out := outcome{alerts: alerts.next(step.Alerts, step.Upserts, false), health: health, nextAt: step.NextAt, interval: b.plan.interval(b.group)}
 	out.ev = evaluation(step, obs.At, b.source())
+	out.parts = split(step, out.ev)
 	if obs.DueOnly {
 		return out
 	}
@@ -325,11 +329,9 @@ func (g *generation) commitOnce(ctx context.Context, s *ruleState, decide func()
 		wake(g.watchWake) // the health may be another than the watch saw last
 	}
 	out := decide()
-	if !out.ev.Empty() {
-		if err := g.e.commit(ctx, g.lease, out.ev); err != nil {
-			s.staleSince = time.Now()
-			return err
-		}
+	if err := g.e.commitAll(ctx, g.lease, out.ev, out.parts); err != nil {
+		s.staleSince = time.Now()
+		return err
 	}
 	g.logHealth(s, out.health)
 	failed := !out.health.FailingSince.Equal(s.health.FailingSince)

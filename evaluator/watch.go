@@ -69,6 +69,7 @@ func (w *watch) retire(ctx context.Context, s *ruleState, now time.Time) bool {
 		}
 		step := oncall.RetireRule(alerts, now, reason)
 		out := outcome{ev: evaluation(step, now, source{name: "rule:" + string(s.id), graphURL: w.gen.plan.GraphURL})}
+		out.parts = split(step, out.ev)
 		if !s.health.FailingSince.IsZero() {
 			out.ev.Health = []oncall.RuleHealth{{Rule: s.id}}
 		}
