@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -60,16 +61,38 @@ func packAlerts(alerts []oncall.Alert) alertSet { return alertSet{}.next(alerts,
 func (s alertSet) len() int { return len(s.list) }
 
 // lean returns the alerts without their annotations, which no step looks at.
-func (s alertSet) lean() []oncall.Alert {
+func (s alertSet) lean() []oncall.Alert { return s.leanInto(nil) }
+
+// leanInto is lean in the memory of buf, where that is enough.
+func (s alertSet) leanInto(buf []oncall.Alert) []oncall.Alert {
 	if len(s.list) == 0 {
 		return nil
 	}
-	out := make([]oncall.Alert, len(s.list))
+	out := slices.Grow(buf[:0], len(s.list))[:len(s.list)]
 	for i := range s.list {
 		s.list[i].unpack(&out[i])
 	}
 	return out
 }
+
+// leanBuffers are for alerts that nobody keeps, as those that a step begins with.
+var leanBuffers = sync.Pool{New: func() any { return new([]oncall.Alert) }}
+
+// step is oncall.StepRule for the alerts of a set.
+func (s alertSet) step(t oncall.RuleTiming, o oncall.Observation) oncall.Step {
+	buf := leanBuffers.Get().(*[]oncall.Alert)
+	current := s.leanInto(*buf)
+	step := oncall.StepRule(t, current, o)
+	if cap(current) <= maxLean {
+		clear(current)
+		*buf = current
+		leanBuffers.Put(buf)
+	}
+	return step
+}
+
+// maxLean is how many alerts a buffer has that is kept.
+const maxLean = 4096
 
 // full returns the alerts with all that belongs to them.
 func (s alertSet) full() []oncall.Alert {

@@ -93,7 +93,7 @@ func TestSteppingASet(t *testing.T) {
 			}
 			want := oncall.StepRule(timing, plain, obs)
 			want.Annotate(note(at))
-			got := oncall.StepRule(timing, set.lean(), obs)
+			got := set.step(timing, obs)
 			set.annotate(&got)
 			got.Annotate(note(at))
 			set = set.next(got.Alerts, got.Upserts, false)
@@ -157,7 +157,7 @@ func BenchmarkStep(b *testing.B) {
 	obs.At = at.Add(time.Minute)
 	b.ReportAllocs()
 	for b.Loop() {
-		step := oncall.StepRule(oncall.RuleTiming{Rule: "r"}, set.lean(), obs)
+		step := set.step(oncall.RuleTiming{Rule: "r"}, obs)
 		set.annotate(&step)
 		set = set.next(step.Alerts, step.Upserts, false)
 	}

@@ -267,11 +267,10 @@ func (g *generation) mayLookBack(ctx context.Context, b *bound, at time.Time, it
 
 // decide is what one observation makes of a rule: alerts, health, and the changes for the incidents.
 func decide(b *bound, obs oncall.Observation, x *expander, alerts alertSet, health oncall.RuleHealth) outcome {
-	current := alerts.lean()
-	step := oncall.StepRule(b.timing(), current, obs)
+	step := alerts.step(b.timing(), obs)
 	if n := len(step.Alerts); b.group.Limit > 0 && n > b.group.Limit && obs.Failed == "" && !obs.DueOnly {
 		obs.Failed = fmt.Sprintf("exceeded the group's limit of %d with %d alerts", b.group.Limit, n)
-		step = oncall.StepRule(b.timing(), current, obs)
+		step = alerts.step(b.timing(), obs)
 	}
 	alerts.annotate(&step)
 	if x != nil {
