@@ -250,6 +250,7 @@ func (d *daemon) work(ctx context.Context) error {
 	g.Go(func() error { return d.store.Hold(ctx, shard, owner(), d.hold) })
 	g.Go(func() error { return d.prune(ctx) })
 	g.Go(func() error { return d.hangups(ctx) })
+	g.Go(func() error { tendHeap(ctx); return nil })
 	err := g.Wait()
 	if errors.Is(err, context.Canceled) {
 		return nil
