@@ -223,6 +223,21 @@ func TestErrorsOfTheRuleKeepItsState(t *testing.T) {
 	}
 }
 
+// TestLimitRecovers: what keep_firing_for holds does not keep the rule above its limit.
+func TestLimitRecovers(t *testing.T) {
+	gs := group(rule(t, "A", "x > 1"))
+	gs[0].Limit, gs[0].Rules[0].KeepFiringFor = 2, time.Minute
+	inBubble(t, gs, func(r *rig) {
+		r.backend.set("x > 1", map[string]float64{"a": 2, "b": 2})
+		r.pass(5 * time.Second)
+		r.backend.set("x > 1", map[string]float64{"c": 2, "d": 2})
+		r.pass(15 * time.Second)
+		r.wantTold(0, "firing A", "firing A", "firing A", "firing A")
+		r.pass(2 * time.Minute)
+		r.wantTold(4, "resolved A", "resolved A")
+	})
+}
+
 func TestQueryOffset(t *testing.T) {
 	gs := group(rule(t, "A", "x > 1"))
 	gs[0].QueryOffset = time.Minute

@@ -265,10 +265,23 @@ func (g *generation) mayLookBack(ctx context.Context, b *bound, at time.Time, it
 	return nil
 }
 
+// breaching counts the samples that breach.
+func breaching(samples []oncall.Sample) int {
+	n := 0
+	for i := range samples {
+		if !samples[i].Band {
+			n++
+		}
+	}
+	return n
+}
+
 // decide is what one observation makes of a rule: alerts, health, and the changes for the incidents.
 func decide(b *bound, obs oncall.Observation, x *expander, alerts alertSet, health oncall.RuleHealth) outcome {
 	step := alerts.step(b.timing(), obs)
-	if n := len(step.Alerts); b.group.Limit > 0 && n > b.group.Limit && obs.Failed == "" && !obs.DueOnly {
+	// What the answer has now counts, not what keep_firing_for still holds: counting both, a rule whose series
+	// changed would exceed its limit for ever, since a failed step ends nothing.
+	if n := breaching(obs.Samples); b.group.Limit > 0 && n > b.group.Limit && obs.Failed == "" && !obs.DueOnly {
 		obs.Failed = fmt.Sprintf("exceeded the group's limit of %d with %d alerts", b.group.Limit, n)
 		step = alerts.step(b.timing(), obs)
 	}

@@ -155,6 +155,7 @@ func testAnswers(t *testing.T, ask func(handler) (evaluator.Answer, error)) {
 		{"scalar", js, `{"status":"success","data":{"resultType":"scalar","result":[1,"7"]}}`, 200, 1, "", "", ""},
 		{"unknown fields", js, `{"x":[{}],"status":"success","infos":["i"],"data":{"resultType":"vector","stats":{},"result":[]},"trace":{}}`, 200, 0, "", "", ""},
 		{"warnings", js, `{"status":"success","warnings":["store down"],"data":{"resultType":"vector","result":[]}}`, 200, 0, "store down", "", ""},
+		{"remarks of the engine", js, `{"status":"success","warnings":["PromQL warning: quantile value should be between 0 and 1, got 2"],"data":{"resultType":"vector","result":[]}}`, 200, 0, "", "", ""},
 		{"isPartial", js, `{"status":"success","isPartial":true,"data":{"resultType":"vector","result":[]}}`, 200, 0, "isPartial", "", ""},
 		{"no content type", "", success, 200, 3, "", "", ""},
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -78,10 +79,15 @@ type decoder struct {
 	before  int // samples of this answer that somebody else has read
 }
 
+// partial says why the answer may miss series. The engine's own remarks on an expression ("PromQL warning:
+// quantile value should be between 0 and 1") come with every answer and say nothing of missing data.
 func (d *decoder) partial() string {
+	missing := slices.DeleteFunc(d.warnings, func(w string) bool {
+		return strings.HasPrefix(w, "PromQL warning:") || strings.HasPrefix(w, "PromQL info:")
+	})
 	switch {
-	case len(d.warnings) > 0:
-		return short(strings.Join(d.warnings, "; "))
+	case len(missing) > 0:
+		return short(strings.Join(missing, "; "))
 	case d.isPartial:
 		return "the server marks it as partial (isPartial)"
 	}
