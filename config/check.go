@@ -26,6 +26,7 @@ func (l *loading) check() {
 	for _, e := range l.escalations {
 		p.Escalations[e.Value.Name] = e.Value
 	}
+	l.checkRoute()
 	withoutDefault := false // one such alert is enough to say
 	for _, ref := range l.refs {
 		switch ref.Kind {
@@ -54,7 +55,7 @@ func (l *loading) check() {
 
 func (l *loading) checkEscalation(ref oncall.Ref) {
 	if ref.Name == "" {
-		if _, ok := l.plan.Policy.Escalations[oncall.DefaultEscalation]; !ok {
+		if _, ok := l.plan.Policy.Escalations[oncall.DefaultEscalation]; !ok && !l.route.IsSet() {
 			l.add(ref.At.Errorf("this alert names no escalation, and none is called %q: it would page nobody", oncall.DefaultEscalation).
 				WithHint("add escalation: … to the rule, or define an escalation named %s", oncall.DefaultEscalation))
 		}

@@ -47,6 +47,7 @@ type block struct {
 	ExternalLabels     map[problem.At[string]]problem.At[string] `yaml:"external_labels"`
 	RemoteWrite        *yaml.Node                                `yaml:"remote_write"`
 	Alertmanagers      *yaml.Node                                `yaml:"alertmanagers"`
+	Route              *yaml.Node                                `yaml:"route"`
 	Slack              *yaml.Node                                `yaml:"slack"`
 	Users              *yaml.Node                                `yaml:"users"`
 	Escalations        *yaml.Node                                `yaml:"escalations"`
@@ -56,7 +57,6 @@ type block struct {
 // later says of each section that this build does not support what would be lost without it.
 var later = map[string]string{
 	"global":              "its defaults would not apply",
-	"route":               "an ignored route loses pages: name an escalation in each rule, and one called default",
 	"inhibit_rules":       "what they hold back would page",
 	"time_intervals":      "what they mute would page",
 	"mute_time_intervals": "what they mute would page",
@@ -94,6 +94,7 @@ type loading struct {
 	escalations []problem.At[oncall.Escalation]
 	receivers   []problem.At[oncall.Receiver]
 	refs        []oncall.Ref
+	route       problem.At[string] // the root route's receiver
 }
 
 func (l *loading) add(p problem.Problem) { l.problems = append(l.problems, p) }
@@ -134,6 +135,9 @@ func load(file string, s source) (*Plan, problem.List) {
 func (l *loading) sections(b *block) {
 	var p problem.List
 	l.farEnds(b)
+	if b.Route != nil {
+		l.decodeRoute(b.Route)
+	}
 	if b.Slack != nil {
 		l.plan.Slack, p = slack.DecodeConfig(l.doc, b.Slack)
 		l.problems = append(l.problems, p...)

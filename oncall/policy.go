@@ -12,6 +12,9 @@ type Policy struct {
 	Escalations map[string]Escalation
 	Users       map[string]User
 	Receivers   map[string]Receiver
+	// RootReceiver is where the root route leads, "" for no route. This build follows it only to a receiver
+	// without integrations: what names no escalation is then told to nobody, as the configuration says.
+	RootReceiver string
 }
 
 // DefaultEscalation takes the alerts that name no escalation and match no route.

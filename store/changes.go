@@ -104,7 +104,7 @@ func (a *application) assign(c oncall.AlertChange) error {
 		return nil
 	}
 	g, err := a.placed(c)
-	if err != nil {
+	if err != nil || g == nil {
 		return err
 	}
 	g.changes = append(g.changes, c)
@@ -147,9 +147,12 @@ func (a *application) existing(number int64) *target {
 	return g
 }
 
-// placed returns the open incident of the change's place, or a new one.
+// placed returns the open incident of the change's place, or a new one; nil for a place that is nowhere.
 func (a *application) placed(c oncall.AlertChange) (*target, error) {
 	p := a.place(c)
+	if p.Escalation == "" {
+		return nil, nil
+	}
 	key := placeOf(p.Escalation, p.GroupKey)
 	if g := a.byPlace[key]; g != nil {
 		return g, nil

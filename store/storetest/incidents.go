@@ -83,6 +83,23 @@ func testNothingDecided(t *testing.T, e *env) {
 	equal(t, e.open("y").Number, int64(1)) // the number was not used up
 }
 
+// testNowhere: a change whose place is nowhere is consumed and opens nothing.
+func testNowhere(t *testing.T, e *env) {
+	e.hand(change(oncall.ChangeFiring, "x", "A", "1"), change(oncall.ChangeFiring, "y", "A", "2"), change(oncall.ChangeResolved, "x", "A", "3"))
+	n, err := e.s.ApplyAlertChanges(e.ctx(), e.write(), 10, func(c oncall.AlertChange) oncall.Place {
+		if p := place(c); p.GroupKey != "x" {
+			return p
+		}
+		return oncall.Place{Why: "told to nobody"}
+	}, e.decideChanges)
+	e.must(err)
+	equal(t, n, 3)
+	equal(t, e.load(1).GroupKey, "y")
+	_, err = e.s.Incident(e.ctx(), 2)
+	e.wantCode(err, oncall.CodeNotFound)
+	equal(t, e.apply(10), 0)
+}
+
 func testRequeue(t *testing.T, e *env) {
 	in := e.open("x")
 	again := change(oncall.ChangeFiring, "x", "A", "linked")

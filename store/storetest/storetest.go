@@ -35,6 +35,7 @@ func Run(t *testing.T, fresh func(testing.TB) Database) {
 		{"changes/resolved go to all holders", testAllHolders},
 		{"changes/limit", testLimit},
 		{"changes/nothing decided", testNothingDecided},
+		{"changes/nowhere", testNowhere},
 		{"changes/requeue", testRequeue},
 		{"changes/requeue-order", testRequeueOrder},
 		{"changes/failing decision", testFailingChanges},
