@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"tocsin/oncall"
@@ -26,6 +27,7 @@ type packedAlert struct {
 	seen        string // Evidence.Value
 
 	value, latest                                    float64
+	histogram                                        *histogram.FloatHistogram
 	active, fired, keepFiring, unknown, noData, asks instant
 }
 
@@ -154,7 +156,7 @@ func (s alertSet) next(alerts []oncall.Alert, changed []int, all bool) alertSet 
 		}
 		*p = s.list[from]
 		// Equal, and perhaps in memory that somebody else holds anyway.
-		p.labels, p.metric, p.latest = a.Labels, a.Evidence.Metric, a.Latest
+		p.labels, p.metric, p.latest, p.histogram = a.Labels, a.Evidence.Metric, a.Latest, a.Histogram
 		from++
 	}
 	return out
@@ -165,7 +167,7 @@ func (p *packedAlert) pack(a *oncall.Alert, last *packedAlert) {
 	common.evidence.At, common.evidence.Metric, common.evidence.Value = time.Time{}, labels.EmptyLabels(), ""
 	*p = packedAlert{
 		labels: a.Labels, metric: a.Evidence.Metric, seen: a.Evidence.Value,
-		value: a.Value, latest: a.Latest,
+		value: a.Value, latest: a.Latest, histogram: a.Histogram,
 		active: instantOf(a.ActiveAt), fired: instantOf(a.FiredAt), keepFiring: instantOf(a.KeepFiringSince),
 		unknown: instantOf(a.UnknownSince), noData: instantOf(a.NoDataSince), asks: instantOf(a.Evidence.At),
 	}
@@ -188,7 +190,7 @@ func (c *alertCommon) equal(o *alertCommon) bool {
 
 func (p *packedAlert) unpack(a *oncall.Alert) {
 	*a = oncall.Alert{
-		Rule: p.common.rule, Labels: p.labels, State: p.common.state, Value: p.value, Latest: p.latest,
+		Rule: p.common.rule, Labels: p.labels, State: p.common.state, Value: p.value, Latest: p.latest, Histogram: p.histogram,
 		ActiveAt: p.active.time(), FiredAt: p.fired.time(), KeepFiringSince: p.keepFiring.time(),
 		UnknownSince: p.unknown.time(), NoDataSince: p.noData.time(),
 		Evidence: p.common.evidence, External: p.common.external,

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"pgregory.net/rapid"
 
@@ -29,6 +30,9 @@ func filled(t *testing.T) oncall.Alert {
 			return
 		case labels.Labels:
 			v.Set(reflect.ValueOf(labels.FromStrings("n", fmt.Sprint(n))))
+			return
+		case *histogram.FloatHistogram:
+			v.Set(reflect.ValueOf(&histogram.FloatHistogram{Count: float64(n)}))
 			return
 		}
 		switch v.Kind() {

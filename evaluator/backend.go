@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 )
 
@@ -51,6 +52,8 @@ type Answer struct {
 type Sample struct {
 	Metric labels.Labels // as answered, with the metric name
 	Value  float64
+	// Histogram is the value where it is a native histogram; Value is 0 then. Do not write to it.
+	Histogram *histogram.FloatHistogram
 }
 
 // ErrorKind says whose fault a failed query is.

@@ -44,6 +44,9 @@ func evaluation(step oncall.Step, at time.Time, src source) oncall.Evaluation {
 			Evidence:    c.Evidence,
 		}
 		if change.Value == "" {
+			change.Value = c.Alert.Evidence.Value // of the last transition, as Alert.Value is; a histogram has no other
+		}
+		if change.Value == "" {
 			change.Value = oncall.FormatValue(c.Alert.Value)
 		}
 		change.GeneratorURL = generatorURL(src.graphURL, c.Evidence.Expr)

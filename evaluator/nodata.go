@@ -38,14 +38,20 @@ func seriesKey(ls labels.Labels, buf []byte) (uint64, []byte) {
 	return ls.HashWithoutLabels(buf)
 }
 
+// mute reports a sample that says nothing of its threshold: NaN, and a native histogram, fail every comparison.
+func mute(s *Sample) bool { return s.Histogram != nil || math.IsNaN(s.Value) }
+
 // remember notes what the vector returned at the instant at, and returns what is gone.
 func (m *memory) remember(samples []Sample, at time.Time) (gone []remembered) {
 	var buf []byte
 	var key uint64
 	for _, s := range samples {
 		key, buf = seriesKey(s.Metric, buf)
-		if r, known := m.series[key]; known && math.IsNaN(s.Value) {
+		switch r, known := m.series[key]; {
+		case known && mute(&s):
 			s = r.Sample // it is there, but its value says nothing
+		case s.Histogram != nil:
+			continue // it was never compared, and nobody misses it
 		}
 		m.series[key] = remembered{s, at}
 	}
@@ -78,12 +84,19 @@ func (g *generation) lookBack(ctx context.Context, b *bound, at time.Time, t ter
 	var buf []byte
 	var key uint64
 	last := map[uint64]float64{}
+	histograms := map[uint64]bool{} // remember passes them over too
 	for _, s := range values.Samples {
 		key, buf = seriesKey(s.Metric, buf)
 		last[key] = s.Value
+		if s.Histogram != nil {
+			histograms[key] = true
+		}
 	}
 	for _, s := range times.Samples {
 		key, buf = seriesKey(s.Metric, buf)
+		if histograms[key] {
+			continue
+		}
 		seen := time.UnixMilli(int64(s.Value * 1000)).UTC().Add(b.group.QueryOffset)
 		m.series[key] = remembered{Sample{Metric: s.Metric, Value: last[key]}, seen}
 	}
@@ -117,13 +130,13 @@ func (s alertSet) anyGone() bool {
 	return false
 }
 
-// present has the hashes of the alerts whose series the vector returned. NaN says nothing of recovery.
+// present has the hashes of the alerts whose series the vector returned. NaN and histograms say nothing of recovery.
 func present(alerts []oncall.Alert, vector []Sample) map[uint64]struct{} {
 	var buf []byte
 	var key uint64
 	there := make(map[uint64]struct{}, len(vector))
 	for _, s := range vector {
-		if !math.IsNaN(s.Value) {
+		if !mute(&s) {
 			key, buf = seriesKey(s.Metric, buf)
 			there[key] = struct{}{}
 		}
@@ -194,7 +207,7 @@ func (x *expander) observe(obs *oncall.Observation, p picked, gone []remembered)
 			return
 		}
 		seen[ls.Hash()] = struct{}{}
-		mark.Labels, mark.Metric, mark.Value = ls, s.Metric, s.Value
+		mark.Labels, mark.Metric, mark.Value = ls, s.Metric, s.Value // never a histogram
 		obs.Samples = append(obs.Samples, mark)
 	}
 	for _, s := range p.band {

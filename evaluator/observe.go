@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 
@@ -64,7 +65,7 @@ func (x *expander) query(_ context.Context, expr string, at time.Time) (promql.V
 		}
 	}
 	for _, s := range ans.Samples {
-		q.vec = append(q.vec, promql.Sample{Metric: s.Metric, F: s.Value, T: at.UnixMilli()})
+		q.vec = append(q.vec, promql.Sample{Metric: s.Metric, F: s.Value, H: s.Histogram, T: at.UnixMilli()})
 	}
 	if x.asked == nil {
 		x.asked = map[string]queried{}
@@ -74,9 +75,9 @@ func (x *expander) query(_ context.Context, expr string, at time.Time) (promql.V
 }
 
 // expand returns text with its templates expanded, or Prometheus' words for a template that fails.
-func (x *expander) expand(text string, metric map[string]string, value float64) string {
+func (x *expander) expand(text string, metric map[string]string, value float64, h *histogram.FloatHistogram) string {
 	return x.b.plan.templates.expand(text, expansion{
-		ctx: x.ctx, name: "__alert_" + x.b.rule.Alert, metric: metric, value: value,
+		ctx: x.ctx, name: "__alert_" + x.b.rule.Alert, metric: metric, value: value, histogram: h,
 		at: model.TimeFromUnixNano(x.at.UnixNano()), query: x.query,
 	})
 }
@@ -121,7 +122,7 @@ func (x *expander) samples(ans Answer) ([]oncall.Sample, error) {
 				"the answer has two samples that become the same alert %s: keep the label that tells them apart", ls)}
 		}
 		seen[hash] = struct{}{}
-		out = append(out, oncall.Sample{Labels: ls, Metric: s.Metric, Value: s.Value})
+		out = append(out, oncall.Sample{Labels: ls, Metric: s.Metric, Value: s.Value, Histogram: s.Histogram})
 	}
 	x.remember(out)
 	return out, nil
@@ -137,7 +138,7 @@ func (x *expander) labels(lb *labels.Builder, s Sample, templated bool) labels.L
 	lb.Del(labels.MetricName)
 	x.b.rule.Labels.Range(func(l labels.Label) {
 		if templated {
-			lb.Set(l.Name, x.expand(l.Value, metric, s.Value))
+			lb.Set(l.Name, x.expand(l.Value, metric, s.Value, s.Histogram))
 		} else {
 			lb.Set(l.Name, l.Value)
 		}
@@ -177,7 +178,7 @@ func (x *expander) again(ans Answer) ([]oncall.Sample, bool) {
 		if next == len(c.labels) {
 			return nil, false
 		}
-		out = append(out, oncall.Sample{Labels: c.labels[next].labels, Metric: s.Metric, Value: s.Value})
+		out = append(out, oncall.Sample{Labels: c.labels[next].labels, Metric: s.Metric, Value: s.Value, Histogram: s.Histogram})
 		next++
 	}
 	if len(c.labels) > len(ans.Samples) {
@@ -227,7 +228,7 @@ func (x *expander) annotations(a oncall.Alert) map[string]string {
 	metric := a.Evidence.Metric.Map()
 	out := make(map[string]string, len(src))
 	for _, name := range slices.Sorted(maps.Keys(src)) {
-		out[name] = x.expand(src[name], metric, a.Value)
+		out[name] = x.expand(src[name], metric, a.Value, a.Histogram)
 	}
 	return out
 }

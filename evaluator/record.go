@@ -71,6 +71,10 @@ func recorded(r *rules.Rule, samples []Sample, at time.Time, limit int) ([]Serie
 	seen := make(map[uint64]struct{}, len(samples))
 	lb := labels.NewBuilder(labels.EmptyLabels())
 	for _, s := range samples {
+		if s.Histogram != nil {
+			return nil, &QueryError{Kind: RuleError, Message: fmt.Sprintf(
+				"%s is a native histogram, which cannot be recorded: record its histogram_quantile, histogram_count, histogram_sum or the like", s.Metric)}
+		}
 		lb.Reset(s.Metric)
 		lb.Set(labels.MetricName, r.Record)
 		r.Labels.Range(func(l labels.Label) { lb.Set(l.Name, l.Value) })

@@ -148,7 +148,7 @@ func (q *question) pick(ans Answer) picked {
 	p := asIs(ans)
 	n := 0
 	for i := range ans.Samples {
-		if q.threshold.Breaches(ans.Samples[i].Value) {
+		if q.breaches(&ans.Samples[i]) {
 			n++
 		}
 	}
@@ -158,24 +158,29 @@ func (q *question) pick(ans Answer) picked {
 	p.breach = make([]Sample, 0, n)
 	for _, s := range ans.Samples {
 		switch {
-		case q.threshold.Breaches(s.Value):
+		case q.breaches(&s):
 			p.breach = append(p.breach, s)
-		case q.inBand(s.Value):
+		case q.inBand(&s):
 			p.band = append(p.band, s)
 		}
 	}
 	return p
 }
 
+// breaches compares as the backend does, where no histogram passes a comparison with a number.
+func (q *question) breaches(s *Sample) bool {
+	return s.Histogram == nil && q.threshold.Breaches(s.Value)
+}
+
 // inBand reports whether a value that does not breach has not recovered either.
-func (q *question) inBand(v float64) bool {
-	if q.recover == nil {
+func (q *question) inBand(s *Sample) bool {
+	if q.recover == nil || s.Histogram != nil {
 		return false
 	}
 	if q.threshold.Above() {
-		return v > *q.recover
+		return s.Value > *q.recover
 	}
-	return v < *q.recover
+	return s.Value < *q.recover
 }
 
 // readsEarlier reports whether rule i may read what an earlier rule of its group writes: a recorded series,

@@ -84,7 +84,7 @@ func (s *ruleState) describe(plan *Plan, r *rules.Rule, status *RuleStatus) {
 // cost of whoever asks. What incidents were told is the value at the transition. A text that asks a query or
 // wants the time is left as it was.
 func (p *Plan) refreshed(r *rules.Rule, a *oncall.Alert) map[string]string {
-	if a.Latest == a.Value || p.templates == nil {
+	if a.Latest == a.Value && a.Histogram == nil || p.templates == nil {
 		return a.Annotations
 	}
 	var out map[string]string
@@ -98,7 +98,7 @@ func (p *Plan) refreshed(r *rules.Rule, a *oncall.Alert) map[string]string {
 		if out == nil {
 			out = maps.Clone(a.Annotations)
 		}
-		out[name] = p.templates.expand(text, expansion{ctx: context.Background(), name: "__alert_" + r.Alert, metric: a.Evidence.Metric.Map(), value: a.Latest})
+		out[name] = p.templates.expand(text, expansion{ctx: context.Background(), name: "__alert_" + r.Alert, metric: a.Evidence.Metric.Map(), value: a.Latest, histogram: a.Histogram})
 	}
 	if out == nil {
 		return a.Annotations

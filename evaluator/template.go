@@ -12,6 +12,7 @@ import (
 	"text/template/parse"
 
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/template"
 )
@@ -118,8 +119,10 @@ type expansion struct {
 	name   string // appears in messages about failing templates, as it does in Prometheus
 	metric map[string]string
 	value  float64
-	at     model.Time
-	query  template.QueryFunc
+	// histogram is what the template sees as the value where it is not nil.
+	histogram *histogram.FloatHistogram
+	at        model.Time
+	query     template.QueryFunc
 }
 
 // expand returns text with its templates expanded, or Prometheus' words for a template that fails.
@@ -127,7 +130,11 @@ func (ts *templates) expand(text string, x expansion) string {
 	if !strings.Contains(text, "{{") {
 		return text
 	}
-	data := template.AlertTemplateData(x.metric, ts.external, ts.url, promql.Sample{F: x.value})
+	sample := promql.Sample{F: x.value}
+	if x.histogram != nil {
+		sample.H = x.histogram.Copy() // others have it too, and a template may call what changes it
+	}
+	data := template.AlertTemplateData(x.metric, ts.external, ts.url, sample)
 	if c := ts.of(text); c.fast != nil {
 		if out, ok := c.execute(data); ok {
 			return out

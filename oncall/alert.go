@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 )
 
@@ -45,6 +46,9 @@ type Alert struct {
 	State       AlertState        `json:"state"` // pending or firing
 	Value       float64           `json:"-"`     // as of the last transition (stored separately: JSON has no NaN)
 	Latest      float64           `json:"-"`     // as of the last evaluation that saw it; not stored
+	// Histogram goes with Latest where that sample was a native histogram, whose number is 0; nil where it was none.
+	// Not stored: what a transition saw of it is the text in Evidence.
+	Histogram *histogram.FloatHistogram `json:"-"`
 
 	ActiveAt        time.Time `json:"active_at"`                  // first breach
 	FiredAt         time.Time `json:"fired_at,omitzero"`          // zero while pending

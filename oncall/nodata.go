@@ -22,14 +22,14 @@ func (s *stepper) held(a Alert, smp Sample) {
 	}
 	wasUnknown, wasGone := !a.UnknownSince.IsZero(), !a.NoDataSince.IsZero()
 	a.UnknownSince, a.NoDataSince = time.Time{}, time.Time{}
-	a.Latest = smp.Value
+	a.Latest, a.Histogram = smp.Value, smp.Histogram
 	if !wasUnknown && !wasGone {
 		s.keep(a)
 		return
 	}
 	i := s.put(a)
 	if wasUnknown {
-		s.change(ChangeKnown, a, i, "the query works again; the value is not yet at recover", s.evidence(smp.Metric, FormatValue(smp.Value)))
+		s.change(ChangeKnown, a, i, "the query works again; the value is not yet at recover", s.evidence(smp.Metric, smp.text()))
 	}
 }
 

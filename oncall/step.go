@@ -3,9 +3,11 @@ package oncall
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 )
 
@@ -22,6 +24,8 @@ type Sample struct {
 	Labels labels.Labels // of the alert: templates expanded, with alertname, without metric name
 	Metric labels.Labels // as answered
 	Value  float64
+	// Histogram is the value where it is a native histogram; Value is 0 then.
+	Histogram *histogram.FloatHistogram
 	// Band: the value is between the threshold and recover. It keeps a firing alert firing, and nothing else:
 	// a pending alert needs a breach, and one that keep_firing_for holds has recovered already.
 	Band bool
@@ -99,6 +103,21 @@ func (s *Step) Explain(reason string) {
 
 // FormatValue formats a sample's value as Prometheus' API does: round-trip, "NaN" and "+Inf" included.
 func FormatValue(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
+
+// maxText bounds the text of a histogram: evidence is kept with every transition.
+const maxText = 1000
+
+// text is the value for people: of a histogram as many of its buckets as there is room for.
+func (s Sample) text() string {
+	if s.Histogram == nil {
+		return FormatValue(s.Value)
+	}
+	text := s.Histogram.String()
+	if len(text) <= maxText {
+		return text
+	}
+	return text[:strings.LastIndex(text[:maxText], ", ")] + ", …}"
+}
 
 // StepRule moves the alerts of one rule by one observation, exactly as Prometheus does for a complete
 // answer. A failed query moves nothing: its alerts become unknown. What a partial answer does not show is
@@ -204,7 +223,7 @@ func (s *stepper) present(a Alert, smp Sample) {
 	wasUnknown := !a.UnknownSince.IsZero()
 	wasGone := !a.NoDataSince.IsZero()
 	a.UnknownSince = time.Time{}
-	a.Latest = smp.Value
+	a.Latest, a.Histogram = smp.Value, smp.Histogram
 	// Equal, and in memory that the next answer has too.
 	if labels.Equal(a.Labels, smp.Labels) {
 		a.Labels = smp.Labels
@@ -224,7 +243,7 @@ func (s *stepper) present(a Alert, smp Sample) {
 		a.KeepFiringSince = time.Time{}
 		i := s.put(a)
 		if wasUnknown && a.State == StateFiring {
-			s.change(ChangeKnown, a, i, "the query works again", s.evidence(smp.Metric, FormatValue(smp.Value)))
+			s.change(ChangeKnown, a, i, "the query works again", s.evidence(smp.Metric, smp.text()))
 		}
 	default:
 		s.keep(a)
@@ -283,8 +302,8 @@ func (s *stepper) appear(smp Sample) {
 		s.fire(a, smp, StateInactive, s.breached(lasted, smp))
 		return
 	}
-	a.Value, a.Latest = smp.Value, smp.Value
-	a.Evidence = s.evidence(smp.Metric, FormatValue(smp.Value))
+	a.Value, a.Latest, a.Histogram = smp.Value, smp.Value, smp.Histogram
+	a.Evidence = s.evidence(smp.Metric, smp.text())
 	s.out.moved = append(s.out.moved, s.put(a))
 	s.transition(a, StateInactive, StatePending, fmt.Sprintf("%s (for: %s)", s.returned(smp), human(s.timing.For)), a.Evidence)
 }
@@ -293,8 +312,8 @@ func (s *stepper) fire(a Alert, smp Sample, from AlertState, reason string) {
 	a.State = StateFiring
 	a.FiredAt = s.obs.At
 	a.External = s.obs.External
-	a.Value, a.Latest = smp.Value, smp.Value
-	a.Evidence = s.evidence(smp.Metric, FormatValue(smp.Value))
+	a.Value, a.Latest, a.Histogram = smp.Value, smp.Value, smp.Histogram
+	a.Evidence = s.evidence(smp.Metric, smp.text())
 	i := s.put(a)
 	s.out.moved = append(s.out.moved, i)
 	s.transition(a, from, StateFiring, reason, a.Evidence)
@@ -310,7 +329,7 @@ func (s *stepper) demote(a Alert, smp Sample, breached time.Duration) {
 	a.FiredAt, a.KeepFiringSince = time.Time{}, time.Time{}
 	a.External = labels.EmptyLabels()
 	a.Value = smp.Value
-	a.Evidence = s.evidence(smp.Metric, FormatValue(smp.Value))
+	a.Evidence = s.evidence(smp.Metric, smp.text())
 	s.out.moved = append(s.out.moved, s.put(a))
 	s.transition(a, StateFiring, StatePending, reason, a.Evidence)
 	s.change(ChangeResolved, last, -1, reason, a.Evidence)

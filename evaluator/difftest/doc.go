@@ -2,7 +2,7 @@
 // same instants, and after each evaluation the same alerts. It has tests only, and two oracles:
 //
 //   - Prometheus' own rule groups, in this process, over series in memory (TestRandomRules,
-//     TestRandomRecording). The evaluator runs whole, with its HTTP client, under virtual time; thousands of
+//     TestRandomRecording, TestHistograms). The evaluator runs whole, with its HTTP client, under virtual time; thousands of
 //     evaluations of random rules over random series take seconds. -rapid.checks=1000 looks longer.
 //   - The prometheus binary, in real time (TestRealPrometheus): a scripted run over its real query API. There
 //     the instants differ, and the sequences of states are compared.

@@ -258,9 +258,9 @@ func (s seriesPlan) database(start time.Time) database {
 			for n := range seg.scrapes {
 				switch {
 				case seg.gone == "stale" && n == 0:
-					one.points = append(one.points, point{at.UnixMilli(), staleMarker})
+					one.points = append(one.points, point{t: at.UnixMilli(), f: staleMarker})
 				case seg.gone == "":
-					one.points = append(one.points, point{at.UnixMilli(), seg.value})
+					one.points = append(one.points, point{t: at.UnixMilli(), f: seg.value})
 				}
 				at = at.Add(scrape)
 			}

@@ -53,7 +53,7 @@ func (l *ledger) add(ls labels.Labels, t int64, v float64) error {
 		}
 		return nil
 	}
-	s.points = append(s.points, point{t, v})
+	s.points = append(s.points, point{t: t, f: v})
 	return nil
 }
 

@@ -21,16 +21,23 @@ var staleMarker = math.Float64frombits(value.StaleNaN)
 type point struct {
 	t int64 // ms
 	f float64
+	h *histogram.FloatHistogram // the value, where it is not nil
 }
 
 func (p point) T() int64                      { return p.t }
 func (point) ST() int64                       { return 0 }
 func (p point) F() float64                    { return p.f }
 func (point) H() *histogram.Histogram         { return nil }
-func (point) FH() *histogram.FloatHistogram   { return nil }
-func (point) Type() chunkenc.ValueType        { return chunkenc.ValFloat }
+func (p point) FH() *histogram.FloatHistogram { return p.h }
 func (p point) Copy() chunks.Sample           { return p }
 func (p point) before(t int64) (earlier bool) { return p.t < t }
+
+func (p point) Type() chunkenc.ValueType {
+	if p.h != nil {
+		return chunkenc.ValFloatHistogram
+	}
+	return chunkenc.ValFloat
+}
 
 // series is one time series, in order of time.
 type series struct {

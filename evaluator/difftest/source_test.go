@@ -14,10 +14,12 @@ import (
 	"testing/iotest"
 	"time"
 
+	jsoniter "github.com/json-iterator/go"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 	promrules "github.com/prometheus/prometheus/rules"
 	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/util/jsonutil"
 )
 
 // heartbeat is a metric that no series has. Each group begins with a rule about it, so that the instants of
@@ -87,8 +89,21 @@ func (s *source) beat() (n int, at time.Time) {
 }
 
 type wireSample struct {
-	Metric map[string]string `json:"metric"`
-	Value  [2]any            `json:"value"`
+	Metric    map[string]string `json:"metric"`
+	Value     []any             `json:"value,omitempty"`
+	Histogram []any             `json:"histogram,omitempty"`
+}
+
+func wireSampleOf(smp promql.Sample, at time.Time) wireSample {
+	s, seconds := wireSample{Metric: smp.Metric.Map()}, float64(at.UnixMilli())/1000
+	if smp.H == nil {
+		s.Value = []any{seconds, strconv.FormatFloat(smp.F, 'f', -1, 64)}
+		return s
+	}
+	stream := jsoniter.NewStream(jsoniter.ConfigCompatibleWithStandardLibrary, nil, 512)
+	jsonutil.MarshalHistogram(smp.H, stream)
+	s.Histogram = []any{seconds, json.RawMessage(stream.Buffer())}
+	return s
 }
 
 func answer(vec promql.Vector, failure error, at time.Time) (*http.Response, error) {
@@ -100,8 +115,7 @@ func answer(vec promql.Vector, failure error, at time.Time) (*http.Response, err
 	} else {
 		result := []wireSample{}
 		for _, smp := range vec {
-			result = append(result, wireSample{smp.Metric.Map(),
-				[2]any{float64(at.UnixMilli()) / 1000, strconv.FormatFloat(smp.F, 'f', -1, 64)}})
+			result = append(result, wireSampleOf(smp, at))
 		}
 		body["data"] = map[string]any{"resultType": "vector", "result": result}
 	}

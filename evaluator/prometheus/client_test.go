@@ -161,7 +161,6 @@ func testAnswers(t *testing.T, ask func(handler) (evaluator.Answer, error)) {
 
 		{"matrix", js, `{"status":"success","data":{"resultType":"matrix","result":[]}}`, 200, 0, "", "is a matrix", evaluator.RuleError},
 		{"string", js, `{"status":"success","data":{"resultType":"string","result":[1,"x"]}}`, 200, 0, "", "is a string", evaluator.RuleError},
-		{"histogram", js, `{"status":"success","data":{"resultType":"vector","result":[{"metric":{"__name__":"lat"},"histogram":[1,{"count":"3"}]}]}}`, 200, 0, "", `{__name__="lat"} is a native histogram`, evaluator.RuleError},
 		{"bad_data", js, `{"status":"error","errorType":"bad_data","error":"1:2: parse error"}`, 400, 0, "", "bad_data: 1:2: parse error", evaluator.RuleError},
 		{"execution", js, `{"status":"error","errorType":"execution","error":"many-to-many"}`, 422, 0, "", "many-to-many", evaluator.RuleError},
 		{"error with data null", js, `{"status":"error","data":null,"errorType":"execution","error":"x"}`, 422, 0, "", "execution: x", evaluator.RuleError},

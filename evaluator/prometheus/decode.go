@@ -216,9 +216,9 @@ func (d *decoder) result() error {
 
 // element is one sample as it comes.
 type element struct {
-	Metric    metric          `json:"metric"`
-	Value     *value          `json:"value"`
-	Histogram json.RawMessage `json:"histogram"`
+	Metric    metric         `json:"metric"`
+	Value     *value         `json:"value"`
+	Histogram histogramValue `json:"histogram"`
 }
 
 func (d *decoder) vector() error {
@@ -251,9 +251,10 @@ func anySample(raw []byte) (evaluator.Sample, error) {
 		return evaluator.Sample{}, err
 	}
 	switch {
-	case e.Histogram != nil:
-		return evaluator.Sample{}, &evaluator.QueryError{Kind: evaluator.RuleError, Message: fmt.Sprintf(
-			"%s is a native histogram, which alerting rules cannot compare yet: use histogram_quantile, histogram_count or the like", short(e.Metric.String()))}
+	case e.Histogram.FloatHistogram != nil && e.Value != nil:
+		return evaluator.Sample{}, fmt.Errorf("the sample %s has a value and a histogram", e.Metric)
+	case e.Histogram.FloatHistogram != nil:
+		return evaluator.Sample{Metric: e.Metric.Labels, Histogram: e.Histogram.FloatHistogram}, nil
 	case e.Value == nil:
 		return evaluator.Sample{}, fmt.Errorf("the sample %s has no value", e.Metric)
 	}

@@ -29,6 +29,7 @@ func FuzzScan(f *testing.F) {
 		sample(`{"metric":{"a":"b"},"value":[1,"2"],"histogram":[]}`), sample(`{"metric":{"a":"b"},"value":["1,2","2"]}`),
 		sample(`{"metric":{"a":"b"},"value":[1,"2"]}, {"value":[1,"2"],"metric":{"a":"c"}},{"metric":{"a":"d"},"value":[1,"2"]}`),
 		sample(`{"metric":{"a":"b"},"value":[1,"2"]}`) + " \n", sample(`{"metric":{"a":"b"},"value":[1,"2"]}`) + "x",
+		sample(`{"metric":{"a":"b"},"histogram":[1,{"count":"3","sum":"2","buckets":[[3,"-0.25","0.25","3"],[0,"0.25","0.5","1"]]}]},{"metric":{"a":"c"},"value":[1,"2"]}`),
 		sample(``)[:len(envelope)+2] + `,"infos":["i"],"warnings":["w"]}`,
 	} {
 		f.Add([]byte(s), []byte(success))
@@ -55,6 +56,9 @@ func same(got, want []evaluator.Sample) error {
 	}
 	for i := range got {
 		if !labels.Equal(got[i].Metric, want[i].Metric) || math.Float64bits(got[i].Value) != math.Float64bits(want[i].Value) {
+			return fmt.Errorf("sample %d is %v, want %v", i, got[i], want[i])
+		}
+		if g, w := got[i].Histogram, want[i].Histogram; (g == nil) != (w == nil) || g != nil && g.String() != w.String() {
 			return fmt.Errorf("sample %d is %v, want %v", i, got[i], want[i])
 		}
 	}
