@@ -58,8 +58,10 @@ func TestHistogramFires(t *testing.T) {
 			t.Errorf("%+v", b)
 		}
 		r.wantTold(1, "resolved A", "firing A") // with another label
-		if c := r.store.changes[1]; c.Value != text && r.store.changes[2].Value != text {
-			t.Errorf("resolved with %q", c.Value)
+		for _, c := range r.store.changes[1:] {
+			if want := map[string]string{"4": text, "6": "{count:6, sum:15, (1,2]:6}"}[c.Labels.Get("c")]; c.Value != want {
+				t.Errorf("%s %s with %q, want %q", c.Status, c.Labels, c.Value, want)
+			}
 		}
 		r.backend.set("x", nil)
 		r.pass(15 * time.Second)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -281,14 +280,10 @@ func (v *value) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &pair); err != nil || len(pair) != 2 {
 		return fmt.Errorf("a sample's value is not [time, \"value\"]: %s", short(string(b)))
 	}
-	var text string
-	if err := json.Unmarshal(pair[1], &text); err != nil {
-		return fmt.Errorf("a sample's value is not a string: %s", short(string(pair[1])))
+	var n number
+	if err := n.UnmarshalJSON(pair[1]); err != nil {
+		return fmt.Errorf("a sample's value is %w", err)
 	}
-	f, err := strconv.ParseFloat(text, 64)
-	if err != nil && !errors.Is(err, strconv.ErrRange) {
-		return fmt.Errorf("a sample's value is not a number: %s", short(text))
-	}
-	*v = value(f)
+	*v = value(n)
 	return nil
 }
