@@ -45,7 +45,7 @@ race: deps
 
 ## bench: Go benchmarks, then the figures of the whole process
 bench:
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+	$(GO) test -run '^$$' -bench . -benchmem -timeout 30m ./...
 
 ## fuzz: a short run of every fuzz target
 fuzz:
