@@ -22,6 +22,7 @@ const (
 type asking struct {
 	Source
 	places  chan struct{} // a token per query in flight
+	ahead   chan struct{} // a token per goroutine that looks ahead
 	trouble *trouble
 }
 
@@ -30,7 +31,9 @@ type asking struct {
 // once, in each group's next evaluation, and a Prometheus that comes back is not beaten down again.
 type trouble struct {
 	mu       sync.Mutex
+	begun    int    // counts queries
 	failures int    // of queries, in a row
+	failedAt int    // begun, as the last of them failed
 	last     *probe // the latest, which may be under way
 }
 
@@ -40,15 +43,27 @@ type probe struct {
 	err   error // valid once done is closed
 }
 
-// note counts how a query ended.
-func (t *trouble) note(err error) {
+// begin returns what note wants to know of a query that begins.
+func (t *trouble) begin() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.begun++
+	return t.begun
+}
+
+// note counts how a query ended. That one which began before the last failure went well says nothing of the
+// backend since.
+func (t *trouble) note(query int, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if err != nil && kindOf(err) == BackendError {
 		t.failures++
+		t.failedAt = t.begun
 		return
 	}
-	t.failures = 0
+	if query > t.failedAt {
+		t.failures = 0
+	}
 }
 
 // join returns the probe to wait for, nil if the backend is in no trouble. mine says that the caller must
@@ -112,13 +127,14 @@ func (e *Evaluator) asking(p *Plan, g *rules.Group, made map[string]*asking) *as
 	// All tenants of a backend share its places.
 	name := fmt.Sprintf("places %q", g.Prometheus)
 	if other := made[name]; other != nil {
-		a.places = other.places
+		a.places, a.ahead = other.places, other.ahead
 	} else {
 		n := a.Concurrency
 		if n <= 0 {
 			n = defaultConcurrency
 		}
 		a.places = make(chan struct{}, n)
+		a.ahead = make(chan struct{}, min(aheadQueries, n-1))
 		made[name] = a
 	}
 	made[key] = a
@@ -145,9 +161,10 @@ func (g *generation) ask(ctx context.Context, b *bound, expr string, at time.Tim
 		return Answer{}, ctx.Err()
 	}
 	defer func() { <-b.from.places }()
+	n := b.from.trouble.begin()
 	ans, err := query(ctx, b.from.Backend, expr, at, t)
 	if ctx.Err() == nil {
-		b.from.trouble.note(err)
+		b.from.trouble.note(n, err)
 	}
 	return ans, err
 }
@@ -157,10 +174,15 @@ func query(ctx context.Context, backend Backend, expr string, at time.Time, t te
 	defer cancel()
 	ans, err := queryInto(ctx, backend, expr, at, t.reuse)
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) && errors.Is(err, context.DeadlineExceeded) {
-		// Without the time, which differs: a text that changes would be committed with each evaluation.
-		err = &QueryError{Kind: BackendError, Cause: err, Message: "no answer in time (the query's timeout, at most the group's interval)"}
+		err = late(err)
 	}
 	return ans, err
+}
+
+// late is what became of a query without an answer. It is without the time, which differs: a text that changes
+// would be committed with each evaluation.
+func late(cause error) error {
+	return &QueryError{Kind: BackendError, Cause: cause, Message: "no answer in time (the query's timeout, at most the group's interval)"}
 }
 
 // passes returns nil if the backend may be asked. While it is in trouble, a probe decides; what it found
@@ -175,9 +197,10 @@ func (a *asking) passes(ctx context.Context, t terms) error {
 			return nil
 		}
 		if mine {
+			n := a.trouble.begin()
 			_, p.err = query(ctx, a.Backend, probeQuery, wallNow(), terms{timeout: t.timeout})
 			if ctx.Err() == nil {
-				a.trouble.note(p.err)
+				a.trouble.note(n, p.err)
 			}
 			close(p.done)
 		}

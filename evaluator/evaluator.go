@@ -8,8 +8,8 @@
 //
 // Start reading at Evaluator.Run, then groupRun.grid (group.go), generation.evaluate (rule.go), and
 // oncall.StepRule, which has all the rules of the game. What is asked, and what rules may ask together, is in
-// share.go; how a backend in trouble is spared, in asking.go; series that are gone, in nodata.go; series that
-// are written, in record.go.
+// share.go; what is asked before its turn, in ahead.go; how a backend in trouble is spared, in asking.go; series
+// that are gone, in nodata.go; series that are written, in record.go.
 package evaluator
 
 import (

@@ -162,20 +162,23 @@ func (gr *groupRun) done(slot, at time.Time) {
 	e.forgetLoad()
 }
 
-// iterate evaluates the rules in order. Once the backend has let a query wait to its timeout, the rest of
+// iterate evaluates the rules in order, and fetches answers ahead of it. Once the backend has let a query wait to its timeout, the rest of
 // the group shares what is left of the interval, so that one hanging backend costs about one interval and
 // not one timeout per rule. It reports whether it came to its end.
 func (gr *groupRun) iterate(ctx context.Context, at time.Time) bool {
 	g := gr.gen
 	hung, failed := false, 0
 	end := at.Add(gr.clock.interval)
-	it := &iteration{at: at, began: time.Now(), answers: map[string]answered{}, kept: gr.kept}
+	it := &iteration{at: at, began: time.Now(), answers: map[string]*answered{}, kept: gr.kept}
+	later := newLookahead(ctx, gr, it)
+	defer later.close()
 	for i, b := range gr.rules {
 		timeout := g.plan.queryTimeout(b.group)
 		if hung {
 			share := time.Until(end) / time.Duration(len(gr.rules)-i)
 			timeout = min(timeout, max(share, time.Second))
 		}
+		later.fetch(i)
 		start := time.Now()
 		err := g.evaluate(ctx, b, at, it, timeout)
 		if ctx.Err() != nil {
@@ -184,8 +187,9 @@ func (gr *groupRun) iterate(ctx context.Context, at time.Time) bool {
 		if err != nil {
 			failed++
 		}
-		if err != nil && kindOf(err) == BackendError && time.Since(start) >= timeout*9/10 {
-			hung = true
+		if err != nil && kindOf(err) == BackendError {
+			later.stop()
+			hung = hung || later.hangs() || time.Since(start) >= timeout*9/10
 		}
 		if _, _, due := b.state.read(); !due.Equal(gr.due[i]) {
 			gr.due[i] = due

@@ -44,7 +44,7 @@ func (g *generation) record(ctx context.Context, b *bound, at time.Time, it *ite
 	if ctx.Err() != nil {
 		return nil
 	}
-	g.e.metrics.evaluated(time.Since(start), err)
+	g.e.metrics.evaluated(time.Since(start)+it.headStart(), err)
 	s.lastAt, s.yielded = at, len(series)
 	settle := func() bool {
 		return g.settle(ctx, s, func() outcome {

@@ -65,10 +65,10 @@ func (s *ruleState) read() (alerts alertSet, health oncall.RuleHealth, nextAt ti
 }
 
 // timed notes an evaluation that began at start.
-func (s *ruleState) timed(start time.Time) {
+func (s *ruleState) timed(start time.Time, took time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.evaluatedAt, s.took, s.samples = start, time.Since(start), s.yielded
+	s.evaluatedAt, s.took, s.samples = start, took, s.yielded
 }
 
 // outcome is what an evaluation would make of a state.
@@ -94,6 +94,9 @@ func (g *generation) evaluate(ctx context.Context, b *bound, at time.Time, it *i
 		s.eval.Unlock()
 		return nil // the grid was faster
 	}
+	if it != nil {
+		it.early = 0
+	}
 	start := time.Now()
 	gap := !s.lastAt.IsZero() && at.Sub(s.lastAt) > max(oncall.ForgetAfter, 2*g.plan.interval(b.group))
 	if at.Before(s.lastAt) && s.lastAt.Sub(start) < g.plan.interval(b.group) {
@@ -107,7 +110,7 @@ func (g *generation) evaluate(ctx context.Context, b *bound, at time.Time, it *i
 		written, err = g.alert(ctx, b, at, it, timeout, gap)
 	}
 	if ctx.Err() == nil {
-		s.timed(start)
+		s.timed(start, time.Since(start)+it.headStart())
 	}
 	s.eval.Unlock()
 	if written != nil {
@@ -129,7 +132,7 @@ func (g *generation) alert(ctx context.Context, b *bound, at time.Time, it *iter
 	}
 	obs.DueOnly, obs.Gap = it == nil, gap
 	s.yielded = len(obs.Samples)
-	g.e.metrics.evaluated(time.Since(start), err)
+	g.e.metrics.evaluated(time.Since(start)+it.headStart(), err)
 	s.lastAt = at
 	settle := func() bool {
 		return g.settle(ctx, s, func() outcome { return decide(b, obs, x, s.alerts, s.health) })
@@ -233,19 +236,20 @@ func (g *generation) asked(ctx context.Context, b *bound, text string, at time.T
 	if it == nil || !at.Equal(it.at) {
 		return g.ask(ctx, b, text, at.Add(-b.group.QueryOffset), t)
 	}
-	if a, ok := it.answers[text]; ok && !b.ask.alone {
-		return a.ans, a.err
-	}
-	key := text
 	if b.ask.alone {
-		key = string(b.rule.ID) + text
+		t.reuse = it.reuse(string(b.rule.ID) + text)
+		return g.ask(ctx, b, text, at.Add(-b.group.QueryOffset), t)
 	}
-	t.reuse = it.reuse(key)
-	ans, err := g.ask(ctx, b, text, at.Add(-b.group.QueryOffset), t)
-	if !b.ask.alone && ctx.Err() == nil {
-		it.answers[text] = answered{ans, err}
+	from := time.Now()
+	if it.fetching(text) {
+		it.later.waits()
 	}
-	return ans, err
+	a, _ := g.once(ctx, b, text, it, timeout)
+	if !a.counted {
+		a.counted = true
+		it.early += max(min(a.took, from.Sub(a.began)), 0)
+	}
+	return a.ans, a.err
 }
 
 // mayLookBack makes the memory of a rule that has none yet.

@@ -1,7 +1,10 @@
 package evaluator
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -229,17 +232,29 @@ func mayBe(s *parser.VectorSelector, name, alert string) bool {
 	return true
 }
 
-// iteration is one evaluation of a group: what was asked in it already. The group's grid alone uses it.
+// iteration is one evaluation of a group: what was asked in it already. The group's grid uses it, and those who
+// look ahead for it.
 type iteration struct {
-	at      time.Time // evaluation timestamp
-	began   time.Time
-	answers map[string]answered // by what was asked
-	kept    map[string]*Reuse   // of the group, by the same
+	at    time.Time // evaluation timestamp
+	began time.Time
+
+	mu      sync.Mutex
+	answers map[string]*answered // by what was asked; guarded by mu
+	kept    map[string]*Reuse    // of the group, by the same; guarded by mu
+
+	early time.Duration // see headStart; owned by the grid
+	later *lookahead
 }
 
+// answered is one question of an iteration. What it holds is valid once done is closed.
 type answered struct {
-	ans Answer
-	err error
+	began time.Time
+	done  chan struct{}
+	ans   Answer
+	err   error
+	took  time.Duration
+
+	counted bool // some rule's time has it; owned by the grid
 }
 
 // since is when the evaluation began; zero for none.
@@ -250,12 +265,73 @@ func (it *iteration) since() time.Time {
 	return it.began
 }
 
+// headStart is how long the questions of the rule whose turn it is were under way before its turn.
+func (it *iteration) headStart() time.Duration {
+	if it == nil {
+		return 0
+	}
+	return it.early
+}
+
 // reuse returns what one question keeps from one evaluation to the next.
 func (it *iteration) reuse(key string) *Reuse {
+	it.mu.Lock()
+	defer it.mu.Unlock()
 	r := it.kept[key]
 	if r == nil {
 		r = &Reuse{}
 		it.kept[key] = r
 	}
 	return r
+}
+
+// has reports whether a question was asked.
+func (it *iteration) has(text string) bool {
+	it.mu.Lock()
+	defer it.mu.Unlock()
+	return it.answers[text] != nil
+}
+
+// fetching reports whether a question is being asked.
+func (it *iteration) fetching(text string) bool {
+	it.mu.Lock()
+	defer it.mu.Unlock()
+	a := it.answers[text]
+	if a == nil {
+		return false
+	}
+	select {
+	case <-a.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// take returns a question; mine says that the caller must ask it.
+func (it *iteration) take(text string) (a *answered, mine bool) {
+	it.mu.Lock()
+	defer it.mu.Unlock()
+	if a = it.answers[text]; a != nil {
+		return a, false
+	}
+	a = &answered{began: time.Now(), done: make(chan struct{})}
+	it.answers[text] = a
+	return a, true
+}
+
+// once asks a question, unless it was asked in this iteration already: then it waits for that answer.
+func (g *generation) once(ctx context.Context, b *bound, text string, it *iteration, timeout time.Duration) (a *answered, mine bool) {
+	if a, mine = it.take(text); !mine {
+		<-a.done // it ends with the generation, as this does
+		return a, false
+	}
+	a.ans, a.err = g.ask(ctx, b, text, it.at.Add(-b.group.QueryOffset), terms{timeout: timeout, since: it.began, reuse: it.reuse(text)})
+	if a.err != nil && errors.Is(context.Cause(ctx), errGivenUp) {
+		a.err = late(errGivenUp)
+		b.from.trouble.note(0, a.err)
+	}
+	a.took = time.Since(a.began)
+	close(a.done)
+	return a, true
 }
