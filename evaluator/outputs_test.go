@@ -241,3 +241,27 @@ func TestGroupsAndActive(t *testing.T) {
 		}
 	})
 }
+
+func TestTwoRulesOneAlertForwarded(t *testing.T) {
+	second := rule(t, "A", "y > 1")
+	second.ID = "g/A#2"
+	withOutputs(t, group(rule(t, "A", "x > 1"), second), func(r *rig, _ *fakeRecorder, fwd *fakeForwarder) {
+		same := func(time.Time) (Answer, error) {
+			return Answer{Samples: []Sample{{Metric: labels.FromStrings("i", "a"), Value: 5}}}, nil
+		}
+		r.backend.do("x > 1", same)
+		r.backend.do("y > 1", same)
+		r.pass(20 * time.Second)
+		n := len(fwd.sent)
+		r.backend.set("x > 1", nil)
+		r.pass(20 * time.Second)
+		for _, f := range fwd.sent[n:] {
+			t.Errorf("sent %+v while the second rule fires", f)
+		}
+		r.backend.set("y > 1", nil)
+		r.pass(20 * time.Second)
+		if got := fwd.sent[n:]; len(got) != 1 || got[0].EndsAt.IsZero() {
+			t.Errorf("sent %+v", got)
+		}
+	})
+}

@@ -203,8 +203,9 @@ func (g *generation) endSeries(ctx context.Context, s *ruleState, at time.Time) 
 	return nil
 }
 
-// forward sends on what fires or resolved with an evaluation that is committed.
-func (g *generation) forward(out outcome) {
+// forward sends on what fires or resolved with an evaluation of s that is committed. An alert is its label set
+// there: it resolves with the last rule that it fires by.
+func (g *generation) forward(s *ruleState, out outcome) {
 	if g.forwarder == nil || len(out.ev.Changes) == 0 {
 		return
 	}
@@ -213,12 +214,20 @@ func (g *generation) forward(out outcome) {
 		interval = g.plan.interval(&rules.Group{})
 	}
 	var alerts []Forwarded
+	elsewhere := map[string]map[uint64]struct{}{} // by alertname
 	for i := range out.ev.Changes {
 		c := &out.ev.Changes[i]
 		f := Forwarded{Labels: c.Labels, Annotations: c.Annotations, StartsAt: c.StartsAt, GeneratorURL: c.GeneratorURL, Interval: interval}
 		switch c.Status {
 		case oncall.ChangeFiring:
 		case oncall.ChangeResolved:
+			name := c.Labels.Get(labels.AlertName)
+			if elsewhere[name] == nil {
+				elsewhere[name] = g.firing(name, s)
+			}
+			if _, fires := elsewhere[name][c.Labels.Hash()]; fires {
+				continue
+			}
 			f.EndsAt = out.ev.At
 		default:
 			continue
@@ -228,4 +237,21 @@ func (g *generation) forward(out outcome) {
 	if len(alerts) > 0 {
 		g.forwarder.Forward(alerts)
 	}
+}
+
+// firing has the hashes of the alerts of this name that fire by other rules than that of s, as they are sent.
+func (g *generation) firing(name string, s *ruleState) map[uint64]struct{} {
+	found := map[uint64]struct{}{}
+	for _, b := range g.rules {
+		if b.rule.Alert != name || b.state == s {
+			continue
+		}
+		set, _, _ := b.state.read()
+		for _, a := range set.lean() {
+			if a.State == oncall.StateFiring {
+				found[withExternal(a.Labels, a.External).Hash()] = struct{}{}
+			}
+		}
+	}
+	return found
 }

@@ -354,7 +354,7 @@ func (g *generation) commitOnce(ctx context.Context, s *ruleState, decide func()
 	s.mu.Lock()
 	s.alerts, s.health, s.nextAt = out.alerts, out.health, out.nextAt
 	s.mu.Unlock()
-	g.forward(out)
+	g.forward(s, out)
 	if failed {
 		wake(g.watchWake)
 	}

@@ -58,7 +58,7 @@ type Forwarder struct {
 	mu       sync.Mutex // guards the fields below; before that of an end
 	ends     []*end
 	external labels.Labels
-	resolved map[uint64]evaluator.Forwarded // hash of labels → what resolved lately
+	resolved map[uint64]evaluator.Forwarded // hash of labels → what resolved lately; without Interval, before the start
 
 	logMu  sync.Mutex
 	logged map[string]time.Time // when each kind of loss was logged last; guarded by logMu
@@ -182,7 +182,11 @@ func (f *Forwarder) again(ends []*end, now time.Time) bool {
 	defer f.mu.Unlock()
 	alerts := make([]evaluator.Forwarded, 0, len(active)+len(f.resolved))
 	for _, a := range active {
-		if r, ok := f.resolved[a.Labels.Hash()]; ok && !a.StartsAt.After(r.EndsAt) {
+		key := a.Labels.Hash()
+		switch r, ok := f.resolved[key]; {
+		case ok && r.Interval == 0:
+			delete(f.resolved, key) // it resolved before the start, and fires by another rule
+		case ok && !a.StartsAt.After(r.EndsAt):
 			continue // it resolved since Active looked
 		}
 		alerts = append(alerts, a)

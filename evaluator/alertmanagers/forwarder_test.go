@@ -169,6 +169,7 @@ func TestRestart(t *testing.T) {
 			}
 			return []oncall.Transition{
 				{Labels: labels.FromStrings("alertname", "Gone"), At: start.Add(-time.Minute), To: oncall.StateResolved},
+				{Labels: labels.FromStrings("alertname", "A"), At: start.Add(-time.Minute), To: oncall.StateResolved}, // by one of two rules
 				{Labels: labels.FromStrings("alertname", "Never"), At: start.Add(-time.Minute), To: oncall.StateInactive},
 			}, nil
 		}
