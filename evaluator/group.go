@@ -77,6 +77,7 @@ func (e *Evaluator) bind(lease oncall.Lease, fail context.CancelCauseFunc) (*gen
 			r := &group.Rules[ri]
 			live[r.ID] = true
 			b := &bound{plan: g.plan, group: group, rule: r, ask: asks[ri], from: from, state: e.stateLocked(r.ID)}
+			b.remind()
 			gr.rules = append(gr.rules, b)
 			g.rules = append(g.rules, b)
 		}
@@ -94,6 +95,17 @@ func (e *Evaluator) bind(lease oncall.Lease, fail context.CancelCauseFunc) (*gen
 		}
 	}
 	return g, groups, orphans
+}
+
+// remind finds the next end of a for anew: this plan may have another for. What is over by it is due now.
+func (b *bound) remind() {
+	s := b.state
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.nextAt = oncall.NextDue(b.timing(), s.alerts.lean(), time.Time{})
+	if now := wallNow(); !s.nextAt.IsZero() && s.nextAt.Before(now) {
+		s.nextAt = now
+	}
 }
 
 // groupRun evaluates one group in one generation.

@@ -90,6 +90,28 @@ func TestReload(t *testing.T) {
 	})
 }
 
+func TestForLoweredAtReload(t *testing.T) {
+	for _, tc := range []struct{ pending, to, late time.Duration }{
+		{5 * time.Second, 20 * time.Second, 0},
+		{30 * time.Second, 20 * time.Second, 10 * time.Second}, // over by the new for: at once
+	} {
+		inBubble(t, group(rule(t, "A", "x > 1", holds(time.Hour))), func(r *rig) {
+			r.plan.Interval = time.Minute
+			r.restart()
+			r.backend.set("x > 1", map[string]float64{"a": 5})
+			r.passUntil(2*time.Minute, "pending", func() bool { return len(r.store.stored()) == 1 })
+			active := r.store.stored()[0].ActiveAt
+			r.pass(time.Until(active.Add(tc.pending)))
+			r.plan.Groups = group(rule(t, "A", "x > 1", holds(tc.to)))
+			r.e.Apply(r.plan)
+			r.passUntil(2*time.Minute, "firing", func() bool { return len(r.store.told(0)) == 1 })
+			if late := time.Since(active.Add(tc.to)); late > tc.late+50*time.Millisecond {
+				t.Errorf("%s, then for: %s: fired %s late", tc.pending, tc.to, late)
+			}
+		})
+	}
+}
+
 func TestReloadKeepsTheGrid(t *testing.T) {
 	inBubble(t, group(rule(t, "A", "x > 1")), func(r *rig) {
 		r.pass(20 * time.Second)

@@ -369,20 +369,27 @@ func (s *stepper) change(status ChangeStatus, a Alert, index int, reason string,
 // finish finds when the rule must be asked again. Alerts that are due already (a gap, a failed query) wait
 // for the group's next evaluation.
 func (s *stepper) finish() Step {
-	for i := range s.out.Alerts {
-		a := &s.out.Alerts[i]
+	s.out.NextAt = NextDue(s.timing, s.out.Alerts, s.obs.At)
+	return s.out
+}
+
+// NextDue returns the earliest end of a for or keep_firing_for among the alerts of a rule that lies after an
+// instant; zero: none does.
+func NextDue(t RuleTiming, alerts []Alert, after time.Time) (next time.Time) {
+	for i := range alerts {
+		a := &alerts[i]
 		var due time.Time
 		switch {
 		case a.State == StatePending:
-			due = a.ActiveAt.Add(s.timing.For)
-		case !a.KeepFiringSince.IsZero() && s.timing.KeepFiringFor > 0:
-			due = a.KeepFiringSince.Add(s.timing.KeepFiringFor)
+			due = a.ActiveAt.Add(t.For)
+		case !a.KeepFiringSince.IsZero() && t.KeepFiringFor > 0:
+			due = a.KeepFiringSince.Add(t.KeepFiringFor)
 		}
-		if due.After(s.obs.At) && (s.out.NextAt.IsZero() || due.Before(s.out.NextAt)) {
-			s.out.NextAt = due
+		if due.After(after) && (next.IsZero() || due.Before(next)) {
+			next = due
 		}
 	}
-	return s.out
+	return next
 }
 
 // human formats a duration as Prometheus writes it in rule files: "2m", "1h30m".
