@@ -194,7 +194,11 @@ func (e *Evaluator) tryRestore(ctx context.Context, lease oncall.Lease, aliveAt 
 			builtin.alerts = packAlerts(alerts)
 			continue
 		}
-		e.stateLocked(id).alerts = packAlerts(alerts)
+		s := e.stateLocked(id)
+		s.alerts = packAlerts(alerts)
+		if e.recorder != nil {
+			s.wrote(alertSeries(alerts, now))
+		}
 	}
 	for _, h := range st.Health {
 		e.stateLocked(h.Rule).health = h

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -264,4 +265,27 @@ func TestTwoRulesOneAlertForwarded(t *testing.T) {
 			t.Errorf("sent %+v", got)
 		}
 	})
+}
+
+func TestSeriesEndAfterRestart(t *testing.T) {
+	for _, removed := range []bool{false, true} {
+		withOutputs(t, group(rule(t, "A", "x > 1")), func(r *rig, rec *fakeRecorder, fwd *fakeForwarder) {
+			r.backend.set("x > 1", map[string]float64{"a": 5})
+			r.pass(20 * time.Second)
+			r.halt()
+			r.backend.set("x > 1", nil)
+			if removed {
+				r.plan.Groups = nil
+			}
+			n := rec.count()
+			r.e = New(Options{Store: r.store})
+			r.e.Outputs(rec, fwd)
+			r.run()
+			r.pass(20 * time.Second)
+			got := rec.since(n)
+			slices.Sort(got)
+			same(t, fmt.Sprintf("rule removed: %v", removed), got,
+				`{__name__="ALERTS", alertname="A", alertstate="firing", i="a"} ends`, `{__name__="ALERTS_FOR_STATE", alertname="A", i="a"} ends`)
+		})
+	}
 }

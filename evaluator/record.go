@@ -129,6 +129,14 @@ func (g *generation) writeAlerts(ctx context.Context, b *bound, at time.Time, se
 	}
 }
 
+// wrote notes what an earlier process has written, for its end. Nobody else uses s yet.
+func (s *ruleState) wrote(series []Series) {
+	s.series = make(map[uint64]labels.Labels, len(series))
+	for i := range series {
+		s.series[series[i].Labels.Hash()] = series[i].Labels
+	}
+}
+
 // write writes series, and ends those of the rule's last evaluation that are not among them.
 func (g *generation) write(ctx context.Context, b *bound, at time.Time, series []Series, timeout time.Duration) error {
 	s := b.state
