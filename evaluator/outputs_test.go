@@ -289,3 +289,16 @@ func TestSeriesEndAfterRestart(t *testing.T) {
 		})
 	}
 }
+
+func TestAnnotationsEditedAtReload(t *testing.T) {
+	withOutputs(t, group(rule(t, "A", "x > 1", annotated("summary", "old"))), func(r *rig, _ *fakeRecorder, _ *fakeForwarder) {
+		r.backend.set("x > 1", map[string]float64{"a": 5})
+		r.pass(20 * time.Second)
+		r.plan.Groups = group(rule(t, "A", "x > 1", annotated("runbook", "new {{ $value }}"), func(r *rules.Rule) { r.Hash = "h2" }))
+		r.e.Apply(r.plan)
+		r.pass(20 * time.Second)
+		if act := r.e.Active(); len(act) != 1 || act[0].Annotations["runbook"] != "new 5" || len(act[0].Annotations) != 1 {
+			t.Errorf("%+v", act)
+		}
+	})
+}

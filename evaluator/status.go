@@ -80,28 +80,27 @@ func (s *ruleState) describe(plan *Plan, r *rules.Rule, status *RuleStatus) {
 	}
 }
 
-// refreshed returns an alert's annotations with the value that was seen last, as Prometheus shows them, at the
-// cost of whoever asks. What incidents were told is the value at the transition. A text that asks a query or
-// wants the time is left as it was.
+// refreshed returns an alert's annotations with the value that was seen last, and as the rule has them now, as
+// Prometheus shows them, at the cost of whoever asks. What incidents were told is the value at the transition. A
+// text that asks a query or wants the time is left as it was.
 func (p *Plan) refreshed(r *rules.Rule, a *oncall.Alert) map[string]string {
-	if a.Latest == a.Value && a.Histogram == nil || p.templates == nil {
+	edited := a.Evidence.RuleHash != r.Hash
+	if a.Latest == a.Value && a.Histogram == nil && !edited || p.templates == nil {
 		return a.Annotations
 	}
-	var out map[string]string
+	out := make(map[string]string, len(r.Annotations)+1)
+	if was, ok := a.Annotations[noDataAnnotation]; ok && !a.NoDataSince.IsZero() {
+		out[noDataAnnotation] = was
+	}
 	for name, text := range r.Annotations {
-		if _, was := a.Annotations[name]; !was || !strings.Contains(text, "{{") {
-			continue
+		was, known := a.Annotations[name]
+		c := p.templates.of(text)
+		switch {
+		case known && (c.fast == nil && strings.Contains(text, "{{") || c.stable && !edited):
+			out[name] = was
+		case c.fast != nil || !strings.Contains(text, "{{"):
+			out[name] = p.templates.expand(text, expansion{ctx: context.Background(), name: "__alert_" + r.Alert, metric: a.Evidence.Metric.Map(), value: a.Latest, histogram: a.Histogram})
 		}
-		if c := p.templates.of(text); c.fast == nil || c.stable {
-			continue
-		}
-		if out == nil {
-			out = maps.Clone(a.Annotations)
-		}
-		out[name] = p.templates.expand(text, expansion{ctx: context.Background(), name: "__alert_" + r.Alert, metric: a.Evidence.Metric.Map(), value: a.Latest, histogram: a.Histogram})
-	}
-	if out == nil {
-		return a.Annotations
 	}
 	return out
 }
