@@ -22,6 +22,8 @@ type Series struct {
 // neither. It is called from many goroutines and honours ctx.
 type Recorder interface {
 	Write(ctx context.Context, series []Series) error
+	// Behind reports that something is queued that the far end does not have yet.
+	Behind() bool
 }
 
 // Forwarded is an alert as it is sent to an Alertmanager.

@@ -24,6 +24,19 @@ type fakeRecorder struct {
 	written []Series
 	err     error
 	hang    time.Duration
+	behind  bool
+}
+
+func (f *fakeRecorder) Behind() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.behind
+}
+
+func (f *fakeRecorder) queues(behind bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.behind = behind
 }
 
 func (f *fakeRecorder) Write(ctx context.Context, series []Series) error {
@@ -300,5 +313,27 @@ func TestAnnotationsEditedAtReload(t *testing.T) {
 		if act := r.e.Active(); len(act) != 1 || act[0].Annotations["runbook"] != "new 5" || len(act[0].Annotations) != 1 {
 			t.Errorf("%+v", act)
 		}
+	})
+}
+
+// TestRecordedSeriesThatWaits: after an outage a rule may ask before what the rule above it recorded has arrived.
+// That it is not there does not resolve.
+func TestRecordedSeriesThatWaits(t *testing.T) {
+	withOutputs(t, group(rule(t, "", "x", records("job:x")), rule(t, "A", "job:x > 1"), rule(t, "B", "y > 1")), func(r *rig, rec *fakeRecorder, _ *fakeForwarder) {
+		r.backend.set("job:x > 1", map[string]float64{"a": 5})
+		r.backend.set("y > 1", map[string]float64{"a": 5})
+		r.pass(20 * time.Second)
+		rec.queues(true)
+		r.backend.set("job:x > 1", map[string]float64{"b": 5})
+		r.backend.set("y > 1", nil)
+		n := len(r.store.told(0))
+		r.pass(30 * time.Second)
+		r.wantTold(n, "unknown A", "firing A", "resolved B")
+		if h := r.e.Groups()[0].Rules[1]; h.Health != HealthErr || !strings.Contains(h.LastError, "remote_write") {
+			t.Errorf("%+v", h)
+		}
+		rec.queues(false)
+		r.pass(15 * time.Second)
+		r.wantTold(n+3, "resolved A")
 	})
 }

@@ -174,6 +174,9 @@ func (w *Writer) direct() bool {
 	return w.running && w.size.Batches == 0 && w.pending == 0 && !w.unsure
 }
 
+// Behind reports that something is queued that the far end does not have yet.
+func (w *Writer) Behind() bool { return !w.direct() }
+
 // sendNow sends requests until one fails, and returns that one and those after it.
 func (w *Writer) sendNow(ctx context.Context, f *far, requests []request) []request {
 	for i, r := range requests {
