@@ -3,6 +3,7 @@ package evaluator
 import (
 	"context"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -86,6 +87,10 @@ func (s *ruleState) describe(plan *Plan, r *rules.Rule, status *RuleStatus) {
 func (p *Plan) refreshed(r *rules.Rule, a *oncall.Alert) map[string]string {
 	edited := a.Evidence.RuleHash != r.Hash
 	if a.Latest == a.Value && a.Histogram == nil && !edited || p.templates == nil {
+		return a.Annotations
+	}
+	moves := func(text string) bool { return strings.Contains(text, "{{") && !p.templates.of(text).stable }
+	if !edited && !slices.ContainsFunc(slices.Collect(maps.Values(r.Annotations)), moves) {
 		return a.Annotations
 	}
 	out := make(map[string]string, len(r.Annotations)+1)
