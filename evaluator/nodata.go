@@ -66,6 +66,22 @@ func (m *memory) remember(samples []Sample, at time.Time) (gone []remembered) {
 	return gone
 }
 
+// recall remembers what the alerts of an earlier process say is gone, where the backend does not know it.
+func (m *memory) recall(alerts []oncall.Alert, expr string) {
+	var buf []byte
+	var key uint64
+	for i := range alerts {
+		a := &alerts[i]
+		if a.NoDataSince.IsZero() || a.Evidence.Expr != expr {
+			continue
+		}
+		key, buf = seriesKey(a.Evidence.Metric, buf)
+		if _, known := m.series[key]; !known {
+			m.series[key] = remembered{Sample{Metric: a.Evidence.Metric, Value: a.Value}, a.NoDataSince}
+		}
+	}
+}
+
 // lookBack asks what the vector returned in the last hour, so that a series that vanished while nobody
 // looked is known to be gone. It is asked once, at the first evaluation after a start or a new expression.
 func (g *generation) lookBack(ctx context.Context, b *bound, at time.Time, t terms) (*memory, error) {

@@ -154,6 +154,21 @@ func TestNoDataAlertLooksBack(t *testing.T) {
 	})
 }
 
+// TestNoDataAlertStaysOverRestart: what is known to be gone stays so where the backend cannot look back.
+func TestNoDataAlertStaysOverRestart(t *testing.T) {
+	inBubble(t, group(rule(t, "A", "x > 80", noData(rules.NoDataAlert, 0))), func(r *rig) {
+		r.backend.set("x", map[string]float64{"a": 50, "b": 40})
+		r.pass(20 * time.Second)
+		r.backend.set("x", map[string]float64{"b": 40})
+		r.pass(20 * time.Second)
+		r.restart()
+		r.pass(30 * time.Minute)
+		r.wantTold(0, "firing A")
+		r.pass(31 * time.Minute)
+		r.wantTold(1, "resolved A")
+	})
+}
+
 // TestTroubleIsNotBeaten: a backend that is down is asked one cheap question per interval instead of all the
 // rules', one at a time; when it is back every rule is evaluated within one interval.
 func TestTroubleIsNotBeaten(t *testing.T) {

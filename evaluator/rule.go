@@ -269,6 +269,9 @@ func (g *generation) mayLookBack(ctx context.Context, b *bound, at time.Time, it
 	if err != nil {
 		g.e.log.Warn("Cannot look back for no_data: series that vanished before this start are not noticed", "rule", b.rule.ID, "err", err)
 	}
+	if s.memory == nil {
+		m.recall(s.alerts.lean(), b.ask.exact)
+	}
 	s.memory = m
 	return nil
 }
