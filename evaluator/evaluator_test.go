@@ -263,7 +263,7 @@ func TestConcurrencyIsBounded(t *testing.T) {
 			r.backend.slow(fmt.Sprintf("x%d > 1", i), 5*time.Second)
 		}
 		r.pass(4 * time.Second)
-		if n := len(r.backend.asked); n != defaultConcurrency {
+		if n := r.backend.count(); n != defaultConcurrency {
 			t.Errorf("%d queries in flight", n)
 		}
 		if r.e.Ready() {

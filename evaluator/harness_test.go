@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 	"go.uber.org/goleak"
@@ -51,12 +52,19 @@ func (b *fakeBackend) Query(ctx context.Context, expr string, at time.Time) (Ans
 	return answer(at)
 }
 
+// count is how many queries were asked so far.
+func (b *fakeBackend) count() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.asked)
+}
+
 // set makes expr return these values, each as a series with the label "i".
 func (b *fakeBackend) set(expr string, values map[string]float64) {
 	var ans Answer
 	for _, i := range []string{"a", "b", "c", "d"} {
 		if v, ok := values[i]; ok {
-			ans.Samples = append(ans.Samples, Sample{Metric: labels.FromStrings(labels.MetricName, expr, "i", i), Value: v})
+			ans.Samples = append(ans.Samples, Sample{Metric: labels.FromStrings(model.MetricNameLabel, expr, "i", i), Value: v})
 		}
 	}
 	b.do(expr, func(time.Time) (Answer, error) { return ans, nil })

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 
@@ -20,7 +21,7 @@ func histogramOf(count float64) *histogram.FloatHistogram {
 func (b *fakeBackend) mixed(expr string, values, counts map[string]float64) {
 	var ans Answer
 	for _, i := range []string{"a", "b", "c", "d"} {
-		ls := labels.FromStrings(labels.MetricName, "x", "i", i)
+		ls := labels.FromStrings(model.MetricNameLabel, "x", "i", i)
 		if v, ok := values[i]; ok {
 			ans.Samples = append(ans.Samples, Sample{Metric: ls, Value: v})
 		}

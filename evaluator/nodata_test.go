@@ -22,7 +22,7 @@ func TestSharedQueriesOfAGroup(t *testing.T) {
 		r.backend.set("x > 60", map[string]float64{"a": 90, "b": 65, "c": 80})
 		r.pass(3 * time.Second)
 		r.wantTold(0, "firing Warn", "firing Warn", "firing Warn", "firing Crit", "firing Again")
-		if all, shared := len(r.backend.asked), len(r.backend.questions("x > 60")); all != shared {
+		if all, shared := r.backend.count(), len(r.backend.questions("x > 60")); all != shared {
 			t.Errorf("%d queries, %d of them shared", all, shared)
 		}
 		if c := r.store.changes[3]; c.Value != "90" || c.Evidence.Expr != "x > 80" {
@@ -200,9 +200,9 @@ func TestTroubleIsNotBeaten(t *testing.T) {
 		if n := len(r.store.health); n != 100 {
 			t.Errorf("%d of 100 rules are known to fail", n)
 		}
-		before := len(r.backend.asked)
+		before := r.backend.count()
 		r.pass(60 * time.Second)
-		if n := len(r.backend.asked) - before; n > 4*5 {
+		if n := r.backend.count() - before; n > 4*5 {
 			t.Errorf("%d questions in 4 intervals of 4 groups", n)
 		}
 		every(nil)

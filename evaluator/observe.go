@@ -135,7 +135,7 @@ func (x *expander) labels(lb *labels.Builder, s Sample, templated bool) labels.L
 		metric = s.Metric.Map()
 	}
 	lb.Reset(s.Metric)
-	lb.Del(labels.MetricName)
+	lb.Del(model.MetricNameLabel)
 	x.b.rule.Labels.Range(func(l labels.Label) {
 		if templated {
 			lb.Set(l.Name, x.expand(l.Value, metric, s.Value, s.Histogram))

@@ -7,6 +7,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 
@@ -76,7 +77,7 @@ func recorded(r *rules.Rule, samples []Sample, at time.Time, limit int) ([]Serie
 				"%s is a native histogram, which cannot be recorded: record its histogram_quantile, histogram_count, histogram_sum or the like", s.Metric)}
 		}
 		lb.Reset(s.Metric)
-		lb.Set(labels.MetricName, r.Record)
+		lb.Set(model.MetricNameLabel, r.Record)
 		r.Labels.Range(func(l labels.Label) { lb.Set(l.Name, l.Value) })
 		ls := lb.Labels()
 		if _, dup := seen[ls.Hash()]; dup {
@@ -99,9 +100,9 @@ func alertSeries(alerts []oncall.Alert, at time.Time) []Series {
 	for i := range alerts {
 		a := &alerts[i]
 		lb.Reset(a.Labels)
-		lb.Set(labels.MetricName, forStateMetric)
+		lb.Set(model.MetricNameLabel, forStateMetric)
 		forState := Series{Labels: lb.Labels(), T: at.UnixMilli(), V: float64(a.ActiveAt.Unix())}
-		lb.Set(labels.MetricName, alertsMetric)
+		lb.Set(model.MetricNameLabel, alertsMetric)
 		lb.Set(stateLabel, string(a.State))
 		out = append(out, Series{Labels: lb.Labels(), T: at.UnixMilli(), V: 1}, forState)
 	}

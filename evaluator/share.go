@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 
@@ -225,7 +226,7 @@ func mayBe(s *parser.VectorSelector, name, alert string) bool {
 		return false
 	}
 	for _, m := range s.LabelMatchers {
-		if m.Name == labels.MetricName && !m.Matches(name) || alert != "" && m.Name == labels.AlertName && !m.Matches(alert) {
+		if m.Name == model.MetricNameLabel && !m.Matches(name) || alert != "" && m.Name == labels.AlertName && !m.Matches(alert) {
 			return false
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/promql"
@@ -126,7 +127,7 @@ func TestSharingIsInvisible(t *testing.T) {
 			for _, i := range []string{"a", "b", "c"} {
 				for step := range 8 {
 					if v := rapid.SampledFrom(sharedValues).Draw(rt, "value"); rapid.IntRange(0, 5).Draw(rt, "there") > 0 {
-						ls := labels.FromStrings(labels.MetricName, name, "i", i)
+						ls := labels.FromStrings(model.MetricNameLabel, name, "i", i)
 						if _, err := app.Append(0, ls, start.Add(time.Duration(step)*15*time.Second).UnixMilli(), v); err != nil {
 							rt.Fatal(err)
 						}

@@ -25,7 +25,7 @@ var stepStart = time.Date(2024, 9, 23, 13, 0, 0, 0, time.UTC)
 func stepSample(name string, v float64) oncall.Sample {
 	return oncall.Sample{
 		Labels: labels.FromStrings(labels.AlertName, "SessionMemoryHigh", "instance", name),
-		Metric: labels.FromStrings(labels.MetricName, "session_memory_ratio", "instance", name),
+		Metric: labels.FromStrings("__name__", "session_memory_ratio", "instance", name),
 		Value:  v,
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 )
@@ -51,10 +52,10 @@ func TestHistograms(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const interval = 10 * time.Second
 		data := database{
-			{labels: labels.FromStrings(labels.MetricName, "lat", "i", "custom")},
-			{labels: labels.FromStrings(labels.MetricName, "lat", "i", "fine")},
-			{labels: labels.FromStrings(labels.MetricName, "lat", "i", "mixed")},
-			{labels: labels.FromStrings(labels.MetricName, "lat", "i", "number")},
+			{labels: labels.FromStrings(model.MetricNameLabel, "lat", "i", "custom")},
+			{labels: labels.FromStrings(model.MetricNameLabel, "lat", "i", "fine")},
+			{labels: labels.FromStrings(model.MetricNameLabel, "lat", "i", "mixed")},
+			{labels: labels.FromStrings(model.MetricNameLabel, "lat", "i", "number")},
 		}
 		start := time.Now()
 		for i := range 40 {

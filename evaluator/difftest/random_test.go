@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"pgregory.net/rapid"
 )
@@ -47,13 +48,12 @@ func TestRandomRules(t *testing.T) {
 
 // experiment is one example: rules, and what happens to them.
 type experiment struct {
-	rules   []randomRule
-	limit   int
-	offset  time.Duration
-	edits   map[int]int // slot → number of the edit with which the file is loaded again
-	down    map[int]bool
-	series  seriesPlan
-	started time.Time
+	rules  []randomRule
+	limit  int
+	offset time.Duration
+	edits  map[int]int // slot → number of the edit with which the file is loaded again
+	down   map[int]bool
+	series seriesPlan
 }
 
 // randomRule is a rule and its edits: a reload changes what keeps a rule the same rule.
@@ -236,7 +236,7 @@ func drawSeries(rt *rapid.T) seriesPlan {
 				if rapid.IntRange(0, 1).Draw(rt, "series") == 0 {
 					continue
 				}
-				one := plannedSeries{labels: labels.FromStrings(labels.MetricName, name, "i", i, "j", j)}
+				one := plannedSeries{labels: labels.FromStrings(model.MetricNameLabel, name, "i", i, "j", j)}
 				one.segments = rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) segment {
 					return segment{scrapes: rapid.IntRange(1, 20).Draw(rt, "scrapes"), value: rapid.SampledFrom(values).Draw(rt, "value"),
 						gone: rapid.SampledFrom([]string{"", "", "", "", "gap", "stale"}).Draw(rt, "gone")}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	jsoniter "github.com/json-iterator/go"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
@@ -257,7 +258,7 @@ func fill(t *testing.T, db *teststorage.TestStorage, start time.Time) {
 			"custom": {Schema: histogram.CustomBucketsSchema, Count: 6 * n, Sum: n, CustomValues: []float64{0.005, 0.1, 0.25, 2.5},
 				PositiveSpans: []histogram.Span{{Length: 2}, {Offset: 1, Length: 2}}, PositiveBuckets: []float64{n, 2 * n, 2 * n, n}},
 		} {
-			ls := labels.FromStrings(labels.MetricName, "lat", "i", i)
+			ls := labels.FromStrings(model.MetricNameLabel, "lat", "i", i)
 			if _, err := app.AppendHistogram(0, ls, start.Add(time.Duration(minute)*time.Minute).UnixMilli(), nil, h); err != nil {
 				t.Fatal(err)
 			}
