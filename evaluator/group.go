@@ -58,7 +58,7 @@ func (e *Evaluator) bind(lease oncall.Lease, fail context.CancelCauseFunc) (*gen
 	defer e.mu.Unlock()
 	g := &generation{e: e, plan: e.plan, lease: lease, fail: fail, recorder: e.recorder, forwarder: e.forwarder,
 		watchWake: make(chan struct{}, 1)}
-	made := map[string]*asking{}
+	made, written := map[string]*asking{}, writtenBy(g.plan)
 	var groups []*groupRun
 	live := map[oncall.RuleID]bool{}
 	clocks, keys := map[string]groupClock{}, map[string]bool{}
@@ -76,7 +76,7 @@ func (e *Evaluator) bind(lease oncall.Lease, fail context.CancelCauseFunc) (*gen
 		for ri := range group.Rules {
 			r := &group.Rules[ri]
 			live[r.ID] = true
-			b := &bound{plan: g.plan, group: group, rule: r, ask: asks[ri], from: from, state: e.stateLocked(r.ID)}
+			b := &bound{plan: g.plan, group: group, rule: r, ask: asks[ri], from: from, state: e.stateLocked(r.ID), reads: readsWritten(r.Expr, written)}
 			b.remind()
 			gr.rules = append(gr.rules, b)
 			g.rules = append(g.rules, b)

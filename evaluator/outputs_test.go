@@ -316,10 +316,26 @@ func TestAnnotationsEditedAtReload(t *testing.T) {
 	})
 }
 
-// TestRecordedSeriesThatWaits: after an outage a rule may ask before what the rule above it recorded has arrived.
-// That it is not there does not resolve.
+// TestRecordedSeriesThatWaits: after an outage a rule may ask before what another has recorded, in its group or
+// not, has arrived. That it is not there does not resolve.
 func TestRecordedSeriesThatWaits(t *testing.T) {
-	withOutputs(t, group(rule(t, "", "x", records("job:x")), rule(t, "A", "job:x > 1"), rule(t, "B", "y > 1")), func(r *rig, rec *fakeRecorder, _ *fakeForwarder) {
+	for name, edit := range map[string]func([]rules.Group) []rules.Group{
+		"one group": func(gs []rules.Group) []rules.Group { return gs },
+		"two groups": func(gs []rules.Group) []rules.Group {
+			recording := gs[0]
+			recording.Name, recording.Rules = "recording", gs[0].Rules[:1]
+			gs[0].Rules = gs[0].Rules[1:]
+			return append(gs, recording)
+		},
+	} {
+		t.Run(name, func(t *testing.T) { recordedSeriesWait(t, edit) })
+	}
+}
+
+func recordedSeriesWait(t *testing.T, edit func([]rules.Group) []rules.Group) {
+	gs := edit(group(rule(t, "", "x", records("job:x")), rule(t, "A", "job:x > 1"), rule(t, "B", "y > 1")))
+	at := slices.IndexFunc(gs[0].Rules, func(r rules.Rule) bool { return r.Alert == "A" })
+	withOutputs(t, gs, func(r *rig, rec *fakeRecorder, _ *fakeForwarder) {
 		r.backend.set("job:x > 1", map[string]float64{"a": 5})
 		r.backend.set("y > 1", map[string]float64{"a": 5})
 		r.pass(20 * time.Second)
@@ -329,7 +345,7 @@ func TestRecordedSeriesThatWaits(t *testing.T) {
 		n := len(r.store.told(0))
 		r.pass(30 * time.Second)
 		r.wantTold(n, "unknown A", "firing A", "resolved B")
-		if h := r.e.Groups()[0].Rules[1]; h.Health != HealthErr || !strings.Contains(h.LastError, "remote_write") {
+		if h := r.e.Groups()[0].Rules[at]; h.Health != HealthErr || !strings.Contains(h.LastError, "remote_write") {
 			t.Errorf("%+v", h)
 		}
 		rec.queues(false)

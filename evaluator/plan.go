@@ -124,6 +124,7 @@ type bound struct {
 	from  *asking // who is asked
 	state *ruleState
 	cache alertLabels // guarded by state.eval
+	reads bool        // it may read what some rule of the plan writes
 }
 
 func (b *bound) timing() oncall.RuleTiming {

@@ -167,13 +167,13 @@ func (g *generation) observe(ctx context.Context, b *bound, at time.Time, it *it
 		obs.Failed = err.Error()
 		return obs, nil, func() {}, err
 	}
-	behind := b.ask.alone && g.recorder != nil && g.recorder.Behind() // what earlier rules wrote may not be there yet
+	behind := b.reads && g.recorder != nil && g.recorder.Behind() // what rules wrote may not be there yet
 	ans, gone, err := g.answer(ctx, b, at, it, timeout)
 	if err != nil {
 		return fail(err)
 	}
 	if behind && ans.partial == "" {
-		ans.partial = "what earlier rules of the group wrote waits for the far end of remote_write"
+		ans.partial = "it may read what rules recorded and what waits for the far end of remote_write"
 	}
 	budget := min(timeout, templateBudget)
 	// Templates ask about the evaluation timestamp itself, without query_offset, as in Prometheus.

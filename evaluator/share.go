@@ -220,6 +220,40 @@ func readsAnyOf(s *parser.VectorSelector, earlier []rules.Rule) bool {
 	return false
 }
 
+// writtenBy returns the names of all series that the rules of a plan write.
+func writtenBy(p *Plan) map[string]bool {
+	names := map[string]bool{}
+	for gi := range p.Groups {
+		for ri := range p.Groups[gi].Rules {
+			if r := &p.Groups[gi].Rules[ri]; r.Record != "" {
+				names[r.Record] = true
+			} else {
+				names[alertsMetric], names[forStateMetric] = true, true
+			}
+		}
+	}
+	return names
+}
+
+// readsWritten reports whether an expression may read a series of one of the names.
+func readsWritten(e parser.Expr, names map[string]bool) bool {
+	found := false
+	parser.Inspect(e, func(n parser.Node, _ []parser.Node) error {
+		s, ok := n.(*parser.VectorSelector)
+		switch {
+		case !ok || found:
+		case s.Name != "":
+			found = names[s.Name]
+		default:
+			for name := range names {
+				found = found || mayBe(s, name, "")
+			}
+		}
+		return nil
+	})
+	return found
+}
+
 // mayBe reports whether a selector could select a series of this name (and alertname, if it has one).
 func mayBe(s *parser.VectorSelector, name, alert string) bool {
 	if s.Name != "" && s.Name != name {
