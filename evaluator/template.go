@@ -191,7 +191,8 @@ func (u *use) node(n parse.Node) {
 	case *parse.ChainNode:
 		u.node(n.Node)
 	case *parse.IdentifierNode:
-		u.moment = u.moment || n.Ident == "query" || n.Ident == "now"
+		// title keeps state of its own (a cases.Caser), and what is parsed once runs in many goroutines.
+		u.moment = u.moment || n.Ident == "query" || n.Ident == "now" || n.Ident == "title"
 	case *parse.FieldNode:
 		u.value = u.value || !constant(n.Ident[0])
 	case *parse.VariableNode:
