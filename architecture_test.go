@@ -29,6 +29,7 @@ var arrows = map[string][]string{
 	"notifier":                {"rules", "oncall", "problem"},
 	"notifier/slack":          {"notifier", "oncall", "problem"},
 	"notifier/pager":          {"notifier", "oncall", "problem"},
+	"notifier/alertmanager":   {"notifier", "oncall", "problem"},
 	"store":                   {"oncall"},
 	"rules":                   {"oncall", "problem"},
 	"oncall":                  {"problem"},
@@ -46,6 +47,14 @@ var corners = map[string]string{
 	"github.com/jackc/pgx":               "store",
 	"github.com/pressly/goose":           "store",
 	"github.com/alecthomas/kong":         "cmd",
+}
+
+// leaves are packages below a corner that are free to all: types of the field, without effects.
+var leaves = []string{
+	"github.com/prometheus/alertmanager/pkg/labels",
+	"github.com/prometheus/alertmanager/timeinterval",
+	"github.com/prometheus/alertmanager/api/v2/models",
+	"github.com/prometheus/alertmanager/matcher/parse",
 }
 
 // pure is what the core must not import: effects of any kind.
@@ -122,7 +131,7 @@ func TestCorners(t *testing.T) {
 	for _, p := range packages(t) {
 		for _, imp := range p.imports {
 			for lib, owner := range corners {
-				if below(imp, lib) && !below(p.path, owner) {
+				if below(imp, lib) && !below(p.path, owner) && !slices.Contains(leaves, imp) {
 					t.Errorf("%s imports %s, which belongs to %s alone", p.path, imp, owner)
 				}
 			}

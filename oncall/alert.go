@@ -94,6 +94,7 @@ const (
 	ChangeResolved ChangeStatus = "resolved"
 	ChangeUnknown  ChangeStatus = "unknown" // still firing as far as known, but its query fails
 	ChangeKnown    ChangeStatus = "known"   // its query works again; still firing
+	ChangeMuted    ChangeStatus = "muted"   // still firing, but silenced or inhibited: nobody is to be told; a ChangeFiring ends it
 )
 
 // AlertChange hands an alert from a source (our evaluator; later, a pushing Prometheus) to the incidents.
@@ -112,6 +113,7 @@ type AlertChange struct {
 	Escalation   string            `json:"escalation,omitempty"`  // named by the rule; "" leaves it to the routes
 	GroupBy      []string          `json:"group_by,omitempty"`    // overrides the escalation's group_by (built-in alerts)
 	LinkedFrom   int64             `json:"linked_from,omitempty"` // incident that was closed by hand while this fired
+	Why          string            `json:"why,omitempty"`         // why it goes to Escalation, where a route said so
 	Reason       string            `json:"reason"`
 	Evidence     Evidence          `json:"evidence"`
 }

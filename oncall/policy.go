@@ -12,6 +12,7 @@ type Policy struct {
 	Escalations map[string]Escalation
 	Users       map[string]User
 	Receivers   map[string]Receiver
+	Routing     Routing
 	// RootReceiver is where the root route leads, "" for no route. This build follows it only to a receiver
 	// without integrations: what names no escalation is then told to nobody, as the configuration says.
 	RootReceiver string
@@ -88,8 +89,11 @@ type Contact struct {
 
 // Receiver is a named list of endpoints.
 type Receiver struct {
-	Name      string
-	Endpoints []Endpoint // what it pages; may be empty for receivers that do not page
+	Name         string
+	Endpoints    []Endpoint    // what it pages; may be empty for receivers that do not page
+	Integrations []Integration // Alertmanager's, in the order of its own list
+	Escalation   string        // alerts routed here open incidents there; "" for none
+	Labels       map[string]string
 }
 
 // Endpoint is where a delivery goes and the queue it waits in, as text: "slack:#alerts", "slack:U02ANA",
