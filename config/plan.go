@@ -14,6 +14,7 @@ import (
 	"tocsin/evaluator/alertmanagers"
 	"tocsin/evaluator/prometheus"
 	"tocsin/evaluator/remotewrite"
+	"tocsin/notifier/alertmanager"
 	"tocsin/notifier/pager"
 	"tocsin/notifier/slack"
 	"tocsin/oncall"
@@ -36,6 +37,7 @@ type Plan struct {
 	Policy             oncall.Policy          // without ExternalURL and LinkKey, which cmd adds
 	Slack              *slack.Config          // nil: no Slack
 	Pages              map[oncall.Endpoint]pager.Config
+	Alertmanager       *alertmanager.Config // the sections that Alertmanager defines; nil: the file has none of them
 }
 
 // Counts is the size of a plan, for a person who asks whether all of it was found.
