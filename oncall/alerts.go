@@ -2,6 +2,7 @@ package oncall
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -13,8 +14,8 @@ import (
 func (m *machine) alertsChanged(changes []AlertChange) {
 	opening := m.in.State == ""
 	if opening {
-		if !slices.ContainsFunc(changes, func(c AlertChange) bool { return c.Status == ChangeFiring }) {
-			return // nothing fires: there is nothing to open
+		if !opens(changes) {
+			return
 		}
 		m.open(changes)
 	}
@@ -25,7 +26,7 @@ func (m *machine) alertsChanged(changes []AlertChange) {
 			groups[kind] = append(groups[kind], changed{i, c.Reason})
 		}
 	}
-	for _, kind := range []TimelineKind{EntryAlertFiring, EntryAlertUnknown, EntryAlertKnown, EntryAlertResolved} {
+	for _, kind := range []TimelineKind{EntryAlertFiring, EntryAlertUnknown, EntryAlertKnown, EntryAlertResolved, EntryAlertMuted, EntryAlertUnmuted} {
 		m.noteAlerts(kind, groups[kind])
 	}
 	if len(m.order) > 0 {
@@ -37,6 +38,7 @@ func (m *machine) alertsChanged(changes []AlertChange) {
 		m.resolve("", "all alerts resolved")
 		return
 	}
+	m.settlePause()
 	if !opening && m.in.Open() {
 		m.tellJoined(joined, before, worse)
 	}
@@ -90,23 +92,25 @@ func (m *machine) alertChanged(c AlertChange) (kind TimelineKind, index int, ok 
 	}
 	a := &m.in.Alerts[i]
 	again := a.State == StateFiring
+	unmuted := again && !a.MutedSince.IsZero()
 	a.Sources = slices.Clone(a.Sources)
 	if !slices.Contains(a.Sources, c.Source) {
 		a.Sources = append(a.Sources, c.Source)
-	} else if again {
-		again = a.Value != c.Value || a.Reason != c.Reason
-		if !again {
-			return "", 0, false
-		}
+	} else if again && !unmuted && a.Value == c.Value && a.Reason == c.Reason && maps.Equal(a.Annotations, c.Annotations) {
+		return "", 0, false
 	}
 	if a.State != StateFiring {
 		a.StartsAt, a.ResolvedAt, a.UnknownSince = c.StartsAt, time.Time{}, time.Time{}
 	}
 	a.State, a.Annotations, a.Value, a.GeneratorURL, a.Reason, a.Evidence = StateFiring, c.Annotations, c.Value, c.GeneratorURL, c.Reason, c.Evidence
+	a.MutedSince, a.MutedWhy = time.Time{}, ""
 	if severityRank(c.Labels.Get("severity")) > severityRank(m.in.Severity) {
 		m.in.Severity = c.Labels.Get("severity")
 	}
 	m.touch(i)
+	if unmuted {
+		return EntryAlertUnmuted, i, true
+	}
 	if again {
 		return "", 0, false // refreshed, or one more source: shown, not told
 	}
@@ -124,10 +128,13 @@ func (m *machine) alertLess(i int, c AlertChange) (TimelineKind, int, bool) {
 			return "", 0, false // somebody else still reports it
 		}
 		a.State, a.ResolvedAt, a.UnknownSince, a.Reason = StateResolved, c.At, time.Time{}, c.Reason
+		a.MutedSince, a.MutedWhy = time.Time{}, ""
 		if c.Value != "" {
 			a.Value = c.Value
 		}
 		return EntryAlertResolved, i, true
+	case ChangeMuted:
+		return m.alertMuted(i, c)
 	case ChangeUnknown:
 		if !a.UnknownSince.IsZero() {
 			return "", 0, false
@@ -153,6 +160,7 @@ const maxNoted = 10
 var alertVerbs = map[TimelineKind]string{
 	EntryAlertFiring: "firing", EntryAlertResolved: "resolved",
 	EntryAlertUnknown: "cannot be evaluated", EntryAlertKnown: "can be evaluated again",
+	EntryAlertMuted: "muted", EntryAlertUnmuted: "no longer muted",
 }
 
 func (m *machine) noteAlerts(kind TimelineKind, cs []changed) {

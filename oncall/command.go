@@ -100,6 +100,9 @@ func (m *machine) unacknowledge(c Command) {
 	}
 	m.unack(c.Actor, "un-acknowledged"+via(c.Via))
 	m.d.Reply = m.number() + " is triggered again; its tiers are told anew"
+	if m.paused() {
+		m.d.Reply = m.number() + " is triggered again, and " + m.pausedText() + "; its tiers are told anew when that ends"
+	}
 }
 
 // unack puts the incident back to triggered and begins a new round at once.
@@ -122,11 +125,14 @@ func (m *machine) resolveByHand(c Command) {
 		m.d.Reply = fmt.Sprintf("%s is already resolved%s", m.number(), by(m.in.ResolvedBy))
 		return
 	}
-	n := m.firing()
+	n, muted := m.firing(), m.muted()
 	m.resolve(c.Actor, "resolved"+via(c.Via))
 	m.d.Reply = m.number() + " is resolved by " + c.Actor
 	if n > 0 {
 		s := fmt.Sprintf("%s still firing; if that lasts for %s, a new, linked incident opens", count(n, "alert is", "alerts are"), short(m.reopenAfter()))
+		if n == muted {
+			s = fmt.Sprintf("%s still firing, and muted; if one fires when that ends, a new incident opens", count(n, "alert is", "alerts are"))
+		}
 		m.note(EntryResolved, "", s)
 		m.d.Reply += ". " + s
 	}
@@ -136,7 +142,7 @@ func (m *machine) resolveByHand(c Command) {
 func (m *machine) resolve(actor, why string) {
 	m.in.State = IncidentResolved
 	m.in.ResolvedAt, m.in.ResolvedBy = m.now, actor
-	m.in.SnoozedUntil = time.Time{}
+	m.in.SnoozedUntil, m.in.PausedSince = time.Time{}, time.Time{}
 	m.in.Notifications, m.in.TierNow = nil, ""
 	m.note(EntryResolved, actor, why)
 	m.dropAsks("resolved before it was sent", true)
@@ -171,6 +177,11 @@ func (m *machine) escalate(c Command) {
 	}
 	m.in.TierNow = "escalated by " + c.Actor
 	m.d.Reply = fmt.Sprintf("%s: tier %d is told now", m.number(), m.in.NextTier)
+	if m.paused() { // a person asks for it all the same
+		m.d.Reply += "; but for that it stays " + m.pausedText()
+		m.runTier()
+		return
+	}
 	m.advance()
 }
 

@@ -6,7 +6,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 )
 
-// Event is something that happens to an incident: AlertsChanged, Tick, Command or DeliveryFinished.
+// Event is something that happens to an incident: AlertsChanged, Tick, Command, DeliveryFinished or Noted.
 type Event interface{ event() }
 
 // AlertsChanged carries changes of alerts that belong to the incident, in order. On an empty incident
@@ -55,6 +55,16 @@ type DeliveryFinished struct {
 	State   DeliveryState // what became of the delivery: queued (will be retried), delivered, refused
 }
 
+// Noted puts on record what was done elsewhere and concerns the incident, such as a silence of its alerts.
+// It changes nothing about who is told when.
+type Noted struct {
+	Kind  TimelineKind
+	Actor string // "" for tocsin itself
+	Text  string // a sentence, for the timeline
+	Reply string // the sentence for the threads of its messages; "" for none
+}
+
+func (Noted) event()            {}
 func (AlertsChanged) event()    {}
 func (Tick) event()             {}
 func (Command) event()          {}

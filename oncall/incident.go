@@ -36,6 +36,7 @@ type Incident struct {
 	AcknowledgedAt time.Time `json:"acknowledged_at,omitzero"`
 	AcknowledgedBy string    `json:"acknowledged_by,omitempty"`
 	SnoozedUntil   time.Time `json:"snoozed_until,omitzero"`
+	PausedSince    time.Time `json:"paused_since,omitzero"` // since when all its firing alerts are muted; zero: it goes on
 	ResolvedAt     time.Time `json:"resolved_at,omitzero"`
 	ResolvedBy     string    `json:"resolved_by,omitempty"` // "" when its alerts resolved it
 	Assignee       string    `json:"assignee,omitempty"`
@@ -80,6 +81,8 @@ type IncidentAlert struct {
 	StartsAt     time.Time         `json:"starts_at"`
 	ResolvedAt   time.Time         `json:"resolved_at,omitzero"`
 	UnknownSince time.Time         `json:"unknown_since,omitzero"`
+	MutedSince   time.Time         `json:"muted_since,omitzero"` // silenced, inhibited or outside its route's times; zero: not muted
+	MutedWhy     string            `json:"muted_why,omitempty"`  // a sentence, while MutedSince is set
 	GeneratorURL string            `json:"generator_url,omitempty"`
 	Reason       string            `json:"reason,omitempty"` // of the last change
 	Evidence     Evidence          `json:"evidence"`

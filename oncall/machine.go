@@ -10,7 +10,8 @@ import (
 // document, the rows that changed, and what must be sent once it is committed.
 //
 // The machine has three layers, each in a file of its own: what an event means (alerts.go, command.go,
-// outcome.go), what is due because of time (tiers.go), and how people are told of it (tell.go).
+// outcome.go), what is due because of time (tiers.go, and paused.go where nothing is), and how people are told
+// of it (tell.go).
 func Decide(now time.Time, in Incident, ev Event, p Policy) Decision {
 	m := newMachine(now, in, p)
 	switch ev := ev.(type) {
@@ -22,6 +23,8 @@ func Decide(now time.Time, in Incident, ev Event, p Policy) Decision {
 		m.command(ev)
 	case DeliveryFinished:
 		m.deliveryFinished(ev)
+	case Noted:
+		m.noted(ev)
 	}
 	return m.decision()
 }

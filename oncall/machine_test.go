@@ -19,7 +19,7 @@ import (
 func TestMachineInvariants(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		s := newSim(testPolicy(), "")
-		s.escName = rapid.SampledFrom([]string{"session", "plain", "nobody"}).Draw(rt, "escalation")
+		s.escName = rapid.SampledFrom([]string{"session", "plain", "nobody", "with-integrations"}).Draw(rt, "escalation")
 		instances := []string{"session-1", "session-2", "db-1"}
 		users := []string{"ana", "bo", "zoe"}
 		for range rapid.IntRange(1, 60).Draw(rt, "steps") {
@@ -38,20 +38,22 @@ func TestMachineInvariants(t *testing.T) {
 func randomStep(rt *rapid.T, s *sim, instances, users []string) {
 	user := rapid.SampledFrom(users).Draw(rt, "user")
 	if in := s.last(); in == nil || rapid.IntRange(0, 9).Draw(rt, "alerts") < 3 {
-		status := rapid.SampledFrom([]oncall.ChangeStatus{oncall.ChangeFiring, oncall.ChangeFiring, oncall.ChangeResolved, oncall.ChangeUnknown, oncall.ChangeKnown}).Draw(rt, "status")
+		status := rapid.SampledFrom([]oncall.ChangeStatus{oncall.ChangeFiring, oncall.ChangeFiring, oncall.ChangeResolved, oncall.ChangeUnknown, oncall.ChangeKnown, oncall.ChangeMuted, oncall.ChangeMuted}).Draw(rt, "status")
 		s.change(alert(status, s.escName, rapid.SampledFrom([]string{"A", "B"}).Draw(rt, "name"),
 			rapid.SampledFrom(instances).Draw(rt, "instance"), rapid.SampledFrom([]string{"warning", "critical", ""}).Draw(rt, "severity")))
 		return
 	}
 	switch rapid.IntRange(0, 4).Draw(rt, "what") {
 	case 0:
-		s.advance(time.Duration(rapid.IntRange(0, 3600).Draw(rt, "seconds")) * time.Second)
+		s.untold(func() { s.advance(time.Duration(rapid.IntRange(0, 3600).Draw(rt, "seconds")) * time.Second) })
 	case 1: // downtime
-		s.now = s.now.Add(time.Duration(rapid.IntRange(0, 7200).Draw(rt, "down")) * time.Second)
-		s.tick()
+		s.untold(func() {
+			s.now = s.now.Add(time.Duration(rapid.IntRange(0, 7200).Draw(rt, "down")) * time.Second)
+			s.tick()
+		})
 	case 2:
 		o := rapid.SampledFrom([]oncall.Outcome{oncall.OutcomeDelivered, oncall.OutcomeRetry, oncall.OutcomeRefused, oncall.OutcomeUnknown}).Draw(rt, "outcome")
-		kind := rapid.SampledFrom([]string{"slack", "page"}).Draw(rt, "to")
+		kind := rapid.SampledFrom([]string{"slack", "page", "pagerduty_configs", "email_configs"}).Draw(rt, "to")
 		s.finish(func(d oncall.Delivery) bool { return d.Endpoint.Kind() == kind }, o, 0)
 	default:
 		c := oncall.Command{Actor: user, User: user, Text: "note", Until: s.now.Add(20 * time.Minute)}
@@ -76,13 +78,23 @@ func checkInvariants(rt *rapid.T, s *sim) {
 			open++
 		}
 		firing := slices.ContainsFunc(in.Alerts, func(a oncall.IncidentAlert) bool { return a.State == oncall.StateFiring })
+		loud := slices.ContainsFunc(in.Alerts, func(a oncall.IncidentAlert) bool {
+			return a.State == oncall.StateFiring && a.MutedSince.IsZero()
+		})
+		paused := !in.PausedSince.IsZero()
+		if paused != (in.Open() && !loud) {
+			s.fail("#%d is %s, paused: %v, an alert fires that is not muted: %v", in.Number, in.State, paused, loud)
+		}
+		if paused && (!in.NextAt.IsZero() || !strings.HasPrefix(in.Next, "paused: ")) {
+			s.fail("#%d is paused, next at %s: %q", in.Number, in.NextAt, in.Next)
+		}
 		if in.Open() && !firing {
 			s.fail("#%d is open and nothing fires", in.Number)
 		}
-		if in.State == oncall.IncidentTriggered && in.NextAt.IsZero() && !in.Exhausted {
-			s.fail("#%d is triggered, has no next instant, and nobody is said to be left", in.Number)
+		if in.State == oncall.IncidentTriggered && in.NextAt.IsZero() && !in.Exhausted && !paused {
+			s.fail("#%d is triggered and not paused, has no next instant, and nobody is said to be left", in.Number)
 		}
-		if in.State == oncall.IncidentAcknowledged && in.Policy.AckTimeout > 0 && in.NextAt.IsZero() {
+		if in.State == oncall.IncidentAcknowledged && in.Policy.AckTimeout > 0 && in.NextAt.IsZero() && !paused {
 			s.fail("#%d is acknowledged with a timeout and has no next instant", in.Number)
 		}
 		checkTiers(s, in)
@@ -93,6 +105,22 @@ func checkInvariants(rt *rapid.T, s *sim) {
 	}
 	if s.problem != "" {
 		rt.Fatalf("%s\n%s", s.problem, s.out.String())
+	}
+}
+
+// untold lets time pass, and fails if it tells anybody of an incident that is paused.
+func (s *sim) untold(pass func()) {
+	before := map[int64]int{}
+	for _, in := range s.incidents {
+		if !in.PausedSince.IsZero() {
+			before[in.Number] = len(in.Deliveries)
+		}
+	}
+	pass()
+	for _, in := range s.incidents {
+		if n, ok := before[in.Number]; ok && n != len(in.Deliveries) {
+			s.fail("#%d is paused, and time alone made %d deliveries", in.Number, len(in.Deliveries)-n)
+		}
 	}
 }
 
@@ -131,8 +159,11 @@ func checkTold(s *sim, in *oncall.Incident) {
 		if resolved[d.Endpoint] > 1 || acked[d.Endpoint] > in.Acks {
 			s.fail("#%d: %s heard it too often", in.Number, d.Endpoint)
 		}
-		if d.Kind.Asks() && !json.Valid(d.Body) {
-			s.fail("#%d: the page to %s is no JSON", in.Number, d.Endpoint)
+		if d.Kind.Asks() && json.Valid(d.Body) == d.Endpoint.Integration() {
+			s.fail("#%d: the body of the page to %s: %q", in.Number, d.Endpoint, d.Body)
+		}
+		if d.Endpoint.Integration() && (d.Kind == oncall.KindAcknowledged || d.Kind == oncall.KindResolved && d.Endpoint.Kind() != "pagerduty_configs") {
+			s.fail("#%d: %s to %s", in.Number, d.Kind, d.Endpoint)
 		}
 	}
 }
@@ -269,6 +300,11 @@ func TestPlaceAlert(t *testing.T) {
 	if x := oncall.PlaceAlert(a, p); x.Escalation != "nobody" {
 		t.Errorf("no default: %+v", x)
 	}
+	a.Escalation, a.Why = "session", "the route {team=\"shop\"} leads to the receiver shop"
+	if x := oncall.PlaceAlert(a, p); x.Escalation != "session" || x.Why != a.Why {
+		t.Errorf("by route: %+v", x)
+	}
+	a.Escalation, a.Why = "", ""
 	p.RootReceiver = "nobody"
 	if x := oncall.PlaceAlert(a, p); x.Escalation != "" || x.Why == "" {
 		t.Errorf("a root route to nobody: %+v", x)

@@ -93,7 +93,7 @@ func shortAlert(a IncidentAlert, n int) IncidentAlert {
 	a.Labels = shortLabels(a.Labels, n)
 	a.Evidence.Metric = shortLabels(a.Evidence.Metric, n)
 	a.Evidence.Expr = truncate(a.Evidence.Expr, n)
-	a.Reason = truncate(a.Reason, n)
+	a.Reason, a.MutedWhy = truncate(a.Reason, n), truncate(a.MutedWhy, n)
 	if len(a.GeneratorURL) > 4*n {
 		a.GeneratorURL = "" // a cut link is worse than none
 	}

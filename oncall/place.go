@@ -9,8 +9,8 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 )
 
-// PlaceAlert says which incident an alert belongs to: the escalation that its rule names, else the one
-// named default, and in it the group that the escalation's group_by makes. (Routes come in between later.)
+// PlaceAlert says which incident an alert belongs to: the escalation that its rule or a route names, which the
+// dispatcher has filled in, else the one named default, and in it the group that the escalation's group_by makes.
 // A place without an escalation is nowhere: the configuration says that nobody is told.
 // It never gives up: an alert whose escalation is gone goes to default, and without that to the first
 // escalation by name, because a page to the wrong team is better than none.
@@ -47,10 +47,14 @@ const BuiltinSource = "builtin:"
 
 func placeName(c AlertChange, p Policy) (name, why string) {
 	if c.Escalation != "" {
-		if _, ok := p.Escalations[c.Escalation]; ok {
-			return c.Escalation, fmt.Sprintf("its rule names the escalation %s", c.Escalation)
+		why = c.Why
+		if why == "" {
+			why = fmt.Sprintf("its rule names the escalation %s", c.Escalation)
 		}
-		why = fmt.Sprintf("its rule names the escalation %s, which is not configured any more; ", c.Escalation)
+		if _, ok := p.Escalations[c.Escalation]; ok {
+			return c.Escalation, why
+		}
+		why += fmt.Sprintf(", but %s is not configured any more; ", c.Escalation)
 	}
 	if _, ok := p.Escalations[DefaultEscalation]; ok {
 		if why == "" {

@@ -2,6 +2,7 @@ package oncall
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -94,6 +95,18 @@ type Receiver struct {
 	Integrations []Integration // Alertmanager's, in the order of its own list
 	Escalation   string        // alerts routed here open incidents there; "" for none
 	Labels       map[string]string
+}
+
+// all returns everything behind the receiver: what it pages, then Alertmanager's integrations.
+func (r Receiver) all() []Endpoint {
+	if len(r.Integrations) == 0 {
+		return r.Endpoints
+	}
+	es := slices.Clone(r.Endpoints)
+	for _, i := range r.Integrations {
+		es = append(es, i.Endpoint)
+	}
+	return es
 }
 
 // Endpoint is where a delivery goes and the queue it waits in, as text: "slack:#alerts", "slack:U02ANA",

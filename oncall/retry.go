@@ -46,6 +46,9 @@ func attemptText(d Delivery, a Attempt) string {
 	switch d.Kind {
 	case KindTriggered, KindUpdated, KindAcknowledged, KindResolved:
 		what += " page"
+		if d.Endpoint.Integration() {
+			what = string(d.Kind) + " notification"
+		}
 	}
 	to := string(d.Endpoint)
 	if d.Target != "" {

@@ -220,6 +220,10 @@ func testPolicy() oncall.Policy {
 	page := func(r string) oncall.Receiver {
 		return oncall.Receiver{Name: r, Endpoints: []oncall.Endpoint{oncall.PageEndpoint(r, 0)}}
 	}
+	classic := oncall.Receiver{Name: "classic", Endpoints: []oncall.Endpoint{oncall.PageEndpoint("classic", 0)}, Integrations: []oncall.Integration{
+		{Endpoint: oncall.IntegrationEndpoint("pagerduty_configs", "classic", 0), SendResolved: true},
+		{Endpoint: oncall.IntegrationEndpoint("webhook_configs", "classic", 0)}}}
+	mail := oncall.Receiver{Name: "cho-mail", Integrations: []oncall.Integration{{Endpoint: oncall.IntegrationEndpoint("email_configs", "cho-mail", 0)}}}
 	slack := oncall.Target{Kind: oncall.TargetSlack, Name: "#session-alerts"}
 	user := func(n string) oncall.Target { return oncall.Target{Kind: oncall.TargetUser, Name: n} }
 	recv := func(n string) oncall.Target { return oncall.Target{Kind: oncall.TargetReceiver, Name: n} }
@@ -228,12 +232,15 @@ func testPolicy() oncall.Policy {
 		Users: map[string]oncall.User{
 			"ana":   {Name: "ana", Slack: "U02ANA", Contacts: []oncall.Contact{{Slack: "dm"}, {After: 2 * time.Minute, Receiver: "ana-phone"}}},
 			"bo":    {Name: "bo", Slack: "U03BO", Contacts: []oncall.Contact{{Receiver: "bo-phone"}}},
+			"cho":   {Name: "cho", Contacts: []oncall.Contact{{Receiver: "cho-mail"}, {After: time.Minute, Receiver: "bo-phone"}}},
 			"ghost": {Name: "ghost"},
 		},
-		Receivers: map[string]oncall.Receiver{"ana-phone": page("ana-phone"), "bo-phone": page("bo-phone"), "pagerduty": page("pagerduty")},
+		Receivers: map[string]oncall.Receiver{"classic": classic, "cho-mail": mail, "ana-phone": page("ana-phone"), "bo-phone": page("bo-phone"), "pagerduty": page("pagerduty")},
 		Escalations: map[string]oncall.Escalation{
 			"session": {Name: "session", GroupBy: []string{"service"}, AckTimeout: 30 * time.Minute, Repeat: oncall.Repeat{Every: 30 * time.Minute, Times: 1},
 				Tiers: []oncall.Tier{{Targets: []oncall.Target{slack}}, {After: 5 * time.Minute, Targets: []oncall.Target{user("ana")}}, {After: 10 * time.Minute, Targets: []oncall.Target{user("bo"), recv("pagerduty")}}}},
+			"with-integrations": {Name: "with-integrations", GroupBy: []string{"service"}, Tiers: []oncall.Tier{{Targets: []oncall.Target{slack, recv("classic")}},
+				{After: 5 * time.Minute, Targets: []oncall.Target{user("cho")}}}},
 			"plain": {Name: "plain", GroupBy: []string{"alertname"}, Tiers: []oncall.Tier{{Targets: []oncall.Target{recv("pagerduty")}}}},
 			"nobody": {Name: "nobody", GroupBy: []string{"alertname"}, Tiers: []oncall.Tier{
 				{Targets: []oncall.Target{user("ghost")}}, {After: 5 * time.Minute, Targets: []oncall.Target{user("bo")}}}},
@@ -246,6 +253,7 @@ func alert(status oncall.ChangeStatus, esc, name, instance, severity string) onc
 	reason := map[oncall.ChangeStatus]string{
 		oncall.ChangeFiring: "breached for 2m (for: 2m)", oncall.ChangeResolved: "no longer returned by the query",
 		oncall.ChangeUnknown: "the query failed: connection refused", oncall.ChangeKnown: "the query works again",
+		oncall.ChangeMuted: "silenced by ana until 14:00: deploy",
 	}[status]
 	return oncall.AlertChange{Source: "rule:test", Status: status, Labels: ls, Annotations: map[string]string{"summary": name + " on " + instance},
 		Value: "0.83", Escalation: esc, Reason: reason}

@@ -44,7 +44,7 @@ func contactName(c Contact) string {
 func (m *machine) endpoints(c Contact, user string) []Endpoint {
 	switch {
 	case c.Receiver != "":
-		return m.p.Receivers[c.Receiver].Endpoints
+		return m.p.Receivers[c.Receiver].all()
 	case c.Slack == "dm":
 		if id := m.p.Users[user].Slack; id != "" {
 			return []Endpoint{SlackEndpoint(id)}
@@ -99,6 +99,9 @@ func (m *machine) send(d Delivery) {
 	d.Incident, d.State, d.CreatedAt, d.NextAt = m.in.Number, DeliveryQueued, m.now, m.now
 	switch d.Kind {
 	case KindTriggered, KindUpdated, KindAcknowledged, KindResolved:
+		if d.Endpoint.Integration() {
+			break // its sender writes it from the incident as it then is
+		}
 		m.pages = append(m.pages, len(m.d.Deliveries))
 	}
 	m.d.Deliveries = append(m.d.Deliveries, d)
@@ -126,10 +129,11 @@ func (m *machine) dropped(key string) bool {
 }
 
 // tellPages tells every paged endpoint once. what makes the keys: one per acknowledgement, one for the
-// resolution, one per update.
+// resolution, one per update. Alertmanager's integrations know no acknowledgement, and hear of the resolution
+// only with send_resolved.
 func (m *machine) tellPages(kind DeliveryKind, what string) {
 	for _, t := range m.in.Told {
-		if t.Endpoint.Kind() == "slack" || !m.live(t.Endpoint) {
+		if t.Endpoint.Kind() == "slack" || !m.live(t.Endpoint) || !m.takes(t.Endpoint, kind) {
 			continue
 		}
 		m.send(Delivery{
@@ -137,6 +141,23 @@ func (m *machine) tellPages(kind DeliveryKind, what string) {
 			Round: m.in.Round, Tier: max(m.in.NextTier-1, 0), Target: t.Target, User: t.User,
 		})
 	}
+}
+
+// takes reports whether an endpoint can be told something that asks for no attention.
+func (m *machine) takes(e Endpoint, kind DeliveryKind) bool {
+	switch {
+	case !e.Integration():
+		return true
+	case kind == KindAcknowledged:
+		return false
+	case kind == KindResolved:
+		for _, r := range m.p.Receivers {
+			if i := slices.IndexFunc(r.Integrations, func(i Integration) bool { return i.Endpoint == e }); i >= 0 {
+				return r.Integrations[i].SendResolved
+			}
+		}
+	}
+	return true
 }
 
 // replyAll adds a reply to the thread of every message.

@@ -10,6 +10,21 @@ import (
 // tick does what is due. It runs at most one tier; the caller ticks again while NextAt is not in the future.
 func (m *machine) tick() {
 	switch m.in.State {
+	case IncidentTriggered, IncidentAcknowledged, IncidentSnoozed:
+		if !m.paused() {
+			m.tickOpen()
+		}
+	case IncidentResolved:
+		m.stillFiring()
+	}
+	// NextAt is worked out anew even when nothing was due, so that a stale one cannot spin.
+	if !m.d.Changed && !m.next().Equal(m.in.NextAt) {
+		m.d.Changed = true
+	}
+}
+
+func (m *machine) tickOpen() {
+	switch m.in.State {
 	case IncidentTriggered:
 		m.advance()
 	case IncidentAcknowledged:
@@ -20,12 +35,6 @@ func (m *machine) tick() {
 		if !m.in.SnoozedUntil.After(m.now) {
 			m.unack("", "the snooze ended")
 		}
-	case IncidentResolved:
-		m.stillFiring()
-	}
-	// NextAt is worked out anew even when nothing was due, so that a stale one cannot spin.
-	if !m.d.Changed && !m.next().Equal(m.in.NextAt) {
-		m.d.Changed = true
 	}
 }
 
@@ -42,7 +51,7 @@ func (m *machine) stillFiring() {
 	n := 0
 	for i := range m.in.Alerts {
 		a := &m.in.Alerts[i]
-		if a.State != StateFiring {
+		if a.State != StateFiring || !a.MutedSince.IsZero() { // a muted one opens an incident when that ends
 			continue
 		}
 		n++
@@ -87,7 +96,7 @@ func groupNames(in Incident) []string {
 }
 
 func (m *machine) reopens() (time.Time, bool) {
-	if m.in.State != IncidentResolved || m.in.ResolvedBy == "" || m.firing() == 0 {
+	if m.in.State != IncidentResolved || m.in.ResolvedBy == "" || m.firing() == m.muted() {
 		return time.Time{}, false
 	}
 	return m.in.ResolvedAt.Add(m.reopenAfter()), true
@@ -103,7 +112,7 @@ func (m *machine) beginRound() {
 // advance runs what is due for a triggered incident, in the order in which it fell due: deliveries that
 // are overdue, contact rules, then one tier, else the next round.
 func (m *machine) advance() {
-	if m.in.State != IncidentTriggered {
+	if m.in.State != IncidentTriggered || m.paused() {
 		return
 	}
 	m.runContacts()
@@ -300,7 +309,7 @@ type due struct {
 // next works out NextAt: the earliest instant at which Tick has something to do.
 func (m *machine) next() time.Time {
 	best := m.nextStep().at
-	if m.in.State != IncidentTriggered {
+	if m.in.State != IncidentTriggered || m.paused() {
 		return best
 	}
 	for i := range m.in.Notifications {
@@ -323,6 +332,9 @@ func (m *machine) nextStep() due {
 		}
 	}
 	say := func(s string) func() string { return func() string { return s } }
+	if m.paused() {
+		return due{what: m.pausedText()}
+	}
 	switch m.in.State {
 	case IncidentTriggered:
 		at, ok := m.tierDue()

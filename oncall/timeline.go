@@ -28,6 +28,12 @@ const (
 	EntryLinked         TimelineKind = "linked"
 	EntryExhausted      TimelineKind = "exhausted" // nobody is left to tell, and why
 	EntryPolicy         TimelineKind = "policy"    // the configuration changed something for this incident
+	EntryAlertMuted     TimelineKind = "alert_muted"
+	EntryAlertUnmuted   TimelineKind = "alert_unmuted"
+	EntryPaused         TimelineKind = "paused"         // all its alerts are muted
+	EntryResumed        TimelineKind = "resumed"        // one of them is not any more
+	EntrySilenced       TimelineKind = "silenced"       // somebody silenced its alerts
+	EntrySilenceEnding  TimelineKind = "silence_ending" // a silence ends soon, and its alerts still fire
 )
 
 // TimelineEntry is one line of an incident's append-only record.

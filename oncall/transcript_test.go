@@ -70,15 +70,18 @@ func stateLine(in *oncall.Incident) string {
 	if !in.NextAt.IsZero() {
 		line += ", next at " + in.NextAt.Format("15:04:05")
 	}
-	if in.Next != "" {
+	switch {
+	case in.Next != "" && in.NextStepAt.IsZero():
+		line += ", " + in.Next
+	case in.Next != "":
 		line += ", at " + in.NextStepAt.Format("15:04:05") + " " + in.Next
 	}
 	return line
 }
 
-// runLine does one input: escalation NAME · fire|resolve|unknown|known NAME INSTANCE [SEVERITY] ·
+// runLine does one input: escalation NAME · fire|mute|resolve|unknown|known NAME INSTANCE [SEVERITY] ·
 // advance D · down D · ack|unack|close USER · escalate USER [ROUND TIER] · snooze USER D · note USER TEXT ·
-// assign USER USER · deliver|refuse|fail ENDPOINT|KIND|all.
+// assign USER USER · noted USER TEXT · deliver|refuse|fail ENDPOINT|KIND|all.
 func runLine(t *testing.T, s *sim, f []string) {
 	t.Helper()
 	arg := func(i int, def string) string {
@@ -94,7 +97,7 @@ func runLine(t *testing.T, s *sim, f []string) {
 		}
 		return d
 	}
-	status := map[string]oncall.ChangeStatus{"fire": oncall.ChangeFiring, "resolve": oncall.ChangeResolved, "unknown": oncall.ChangeUnknown, "known": oncall.ChangeKnown}
+	status := map[string]oncall.ChangeStatus{"fire": oncall.ChangeFiring, "resolve": oncall.ChangeResolved, "unknown": oncall.ChangeUnknown, "known": oncall.ChangeKnown, "mute": oncall.ChangeMuted}
 	outcome := map[string]oncall.Outcome{"deliver": oncall.OutcomeDelivered, "refuse": oncall.OutcomeRefused, "fail": oncall.OutcomeRetry}
 	code := map[string]int{"deliver": 200, "refuse": 404, "fail": 503}
 	cmd := oncall.Command{Actor: arg(1, "")}
@@ -102,8 +105,11 @@ func runLine(t *testing.T, s *sim, f []string) {
 	case "escalation":
 		s.escName = f[1]
 		return
-	case "fire", "resolve", "unknown", "known":
+	case "fire", "resolve", "unknown", "known", "mute":
 		s.change(alert(status[f[0]], s.escName, f[1], f[2], arg(3, "critical")))
+		return
+	case "noted":
+		s.apply(s.last(), oncall.Noted{Kind: oncall.EntrySilenced, Actor: f[1], Text: strings.Join(f[2:], " "), Reply: "Silenced by " + f[1]})
 		return
 	case "deliver", "refuse", "fail":
 		s.finish(func(d oncall.Delivery) bool {

@@ -24,6 +24,7 @@ type IncidentView struct {
 	AcknowledgedAt time.Time       `json:"acknowledged_at,omitzero"`
 	AcknowledgedBy string          `json:"acknowledged_by,omitempty"`
 	SnoozedUntil   time.Time       `json:"snoozed_until,omitzero"`
+	PausedSince    time.Time       `json:"paused_since,omitzero"` // since when all its firing alerts are muted
 	ResolvedAt     time.Time       `json:"resolved_at,omitzero"`
 	ResolvedBy     string          `json:"resolved_by,omitempty"`
 	Assignee       string          `json:"assignee,omitempty"`
@@ -33,6 +34,7 @@ type IncidentView struct {
 	NextAt         time.Time       `json:"next_at,omitzero"`
 	Next           string          `json:"next,omitempty"` // what happens at next_at, in words
 	AlertsFiring   int             `json:"alerts_firing"`
+	AlertsMuted    int             `json:"alerts_muted"` // of those firing
 	AlertsTotal    int             `json:"alerts_total"` // exact, also where alerts is shortened
 	Alerts         []IncidentAlert `json:"alerts"`
 	Timeline       []TimelineEntry `json:"timeline"`
@@ -51,7 +53,7 @@ func View(in Incident, externalURL string) IncidentView {
 		Number: in.Number, Key: in.Key, State: in.State, Title: in.Title, Severity: in.Severity,
 		Escalation: in.Escalation, Why: in.Why, Labels: commonLabels(in.Alerts), GroupLabels: in.GroupLabels,
 		TriggeredAt: in.TriggeredAt.UTC(), AcknowledgedAt: utc(in.AcknowledgedAt), AcknowledgedBy: in.AcknowledgedBy,
-		SnoozedUntil: utc(in.SnoozedUntil), ResolvedAt: utc(in.ResolvedAt), ResolvedBy: in.ResolvedBy,
+		SnoozedUntil: utc(in.SnoozedUntil), PausedSince: utc(in.PausedSince), ResolvedAt: utc(in.ResolvedAt), ResolvedBy: in.ResolvedBy,
 		Assignee: in.Assignee, LinkedFrom: in.LinkedFrom, Round: in.Round, Tier: in.NextTier - 1,
 		NextAt: utc(in.NextStepAt), Next: in.Next, AlertsTotal: len(in.Alerts),
 		Alerts: in.Alerts, Timeline: in.Timeline, Deliveries: make([]DeliveryView, 0, len(in.Deliveries)),
@@ -62,6 +64,9 @@ func View(in Incident, externalURL string) IncidentView {
 	for _, a := range in.Alerts {
 		if a.State == StateFiring {
 			v.AlertsFiring++
+			if !a.MutedSince.IsZero() {
+				v.AlertsMuted++
+			}
 		}
 	}
 	attempts := map[string][]Attempt{}
