@@ -54,6 +54,9 @@ type Notice struct {
 	At       time.Time `json:"at"`
 	Firing   []uint64  `json:"firing,omitempty"` // fingerprints, sorted
 	Resolved []uint64  `json:"resolved,omitempty"`
+	// Told are the alerts beyond Firing that it was, or may have been, told fire and of which nobody has said
+	// yet that they resolved: muted when later notifications went out, or in one that was never confirmed.
+	Told []uint64 `json:"told,omitempty"`
 	// Remote is what the far end gave to refer to the message later (Slack's thread), as a JSON object of strings.
 	Remote string `json:"remote,omitempty"`
 }
