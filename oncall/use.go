@@ -29,3 +29,17 @@ type IncidentFilter struct {
 	Before int64           // only numbers below this one; 0: no bound
 	Limit  int             // 0: 100
 }
+
+// GroupDeliveryFilter selects notifications of groups for a list. The zero value selects all, newest first.
+type GroupDeliveryFilter struct {
+	Receiver string // "": of any
+	GroupKey string // "": of any
+	Before   int64  // only a Seq below this one; 0: no bound
+	Limit    int    // 0: 100
+}
+
+// How long what has ended is kept, where that is not the user's to say.
+const (
+	GroupDeliveriesKept = 7 * 24 * time.Hour
+	SilencesKept        = 120 * time.Hour // Alertmanager's data.retention
+)

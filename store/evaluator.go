@@ -10,10 +10,16 @@ import (
 	"tocsin/oncall"
 )
 
-// CommitEvaluation commits what one evaluation decided, whole or not at all. An empty one costs nothing.
+// CommitEvaluation commits what one evaluation decided, whole or not at all. Its changes go to the end of the
+// log of what was received. An empty one costs nothing.
 func (s *Store) CommitEvaluation(ctx context.Context, w oncall.Write, e oncall.Evaluation) error {
 	if e.Empty() {
 		return nil
+	}
+	var log [][]byte
+	if s.dispatched {
+		log = packChanges(w.Now, e.Changes)
+		e.Changes = nil
 	}
 	_, err := do(ctx, s, w, func(t *tx) (struct{}, error) {
 		for _, a := range e.Upserts {
@@ -30,6 +36,9 @@ func (s *Store) CommitEvaluation(ctx context.Context, w oncall.Write, e oncall.E
 			return struct{}{}, err
 		}
 		if err := t.appendChanges(e.Changes); err != nil {
+			return struct{}{}, err
+		}
+		if err := t.appendReceived(w.Now, log); err != nil {
 			return struct{}{}, err
 		}
 		return struct{}{}, t.putHealth(e.Health)

@@ -80,3 +80,20 @@ func (b *inserter) statement(rows int) string {
 	s.WriteString(b.tail)
 	return s.String()
 }
+
+// deleteRows deletes the rows of a table whose column has one of the values.
+func deleteRows[T any](t *tx, table, column string, values []T) error {
+	for _, n := range insertRows {
+		for len(values) >= n {
+			args := make([]any, n)
+			for i, v := range values[:n] {
+				args[i] = v
+			}
+			if err := t.exec1("delete from "+table+" where "+column+" in ("+holders(1, n)+")", args...); err != nil {
+				return err
+			}
+			values = values[n:]
+		}
+	}
+	return nil
+}

@@ -10,10 +10,13 @@ import (
 // pruneBatch is how much one transaction deletes, so that pages need not wait for it.
 const pruneBatch = 100
 
-// Prune deletes what ended before before: resolved incidents with all their rows (unless a delivery or a
-// timer of theirs is still waiting), steps of alerts, series that wait for a far end that nobody has named
-// for so long, and remembered requests. It returns how many incidents it deleted. It works in small transactions, and may be cancelled between them.
-func (s *Store) Prune(ctx context.Context, before time.Time) (incidents int, err error) {
+// Prune deletes what ended longer ago than retention: resolved incidents with all their rows (unless a
+// delivery or a timer of theirs is still waiting), steps of alerts, series that wait for a far end that nobody
+// has named for so long, and remembered requests; and notifications of groups and silences that ended longer
+// ago than oncall says. It returns how many incidents it deleted. It works in small transactions, and may be
+// cancelled between them.
+func (s *Store) Prune(ctx context.Context, now time.Time, retention time.Duration) (incidents int, err error) {
+	before := now.Add(-retention)
 	at := micros(before)
 	incidents, err = s.deleteAll(ctx, `delete from incidents where number in (
 		select number from incidents i where state = 'resolved' and resolved_at < $1 and next_at = 0
@@ -28,6 +31,12 @@ func (s *Store) Prune(ctx context.Context, before time.Time) (incidents int, err
 	}
 	if _, err := s.deleteAll(ctx, `delete from remote_writes where seq in (
 		select seq from remote_writes where at < $1 order by seq limit $2)`, at, pruneBatch); err != nil {
+		return incidents, err
+	}
+	if err := s.forgetGroupDeliveries(ctx, now.Add(-min(retention, oncall.GroupDeliveriesKept))); err != nil {
+		return incidents, err
+	}
+	if err := s.forgetSilences(ctx, now.Add(-oncall.SilencesKept)); err != nil {
 		return incidents, err
 	}
 	_, err = s.deleteAll(ctx, `delete from seen_requests where request in (

@@ -32,12 +32,16 @@ type Topics struct {
 	AlertChanges bool // alert changes were appended
 	Incidents    bool // incidents were written: their NextAt may have moved
 	Deliveries   bool // deliveries were added, finished or handed back
+	Received     bool // the log of what was received grew
+	Silences     bool // silences were written or forgotten
 }
 
 func (t *Topics) add(o Topics) {
 	t.AlertChanges = t.AlertChanges || o.AlertChanges
 	t.Incidents = t.Incidents || o.Incidents
 	t.Deliveries = t.Deliveries || o.Deliveries
+	t.Received = t.Received || o.Received
+	t.Silences = t.Silences || o.Silences
 }
 
 // Options are what a Store needs besides its place. The zero value is usable.
@@ -47,6 +51,9 @@ type Options struct {
 	// Committed is called after each commit that wrote something, before its callers are answered. It runs
 	// on the writing goroutine: it must return at once and must not call the store.
 	Committed func(Topics)
+	// Dispatched says that a dispatcher reads the log: what evaluations change goes there. Without it the
+	// changes go to the incidents at once.
+	Dispatched bool
 }
 
 // Store is an open database. Its methods may be called from any goroutine.
@@ -56,6 +63,9 @@ type Store struct {
 	read *sql.DB // reading transactions
 	w    *writer // the only one who writes
 	m    *metrics
+
+	dispatched bool // as in Options
+	sweeper    *sweeper
 
 	closing sync.Once
 	cleanup []func() error // in reverse order of opening
@@ -72,7 +82,9 @@ func (s *Store) start(ctx context.Context, write *sql.DB, o Options) error {
 		return err
 	}
 	s.m = newMetrics()
+	s.dispatched = o.Dispatched
 	s.w = newWriter(s.d, write, s.log, s.m, o.Committed)
+	s.sweeper = startSweeper(s)
 	id, err := s.InstanceID(ctx)
 	if err != nil {
 		return err
@@ -93,6 +105,9 @@ func (s *Store) start(ctx context.Context, write *sql.DB, o Options) error {
 func (s *Store) Close() error {
 	s.closing.Do(func() {
 		var errs []error
+		if s.sweeper != nil {
+			s.sweeper.close()
+		}
 		if s.w != nil {
 			s.w.close()
 		}

@@ -283,7 +283,7 @@ func (d *daemon) prune(ctx context.Context) error {
 	tick := time.NewTicker(pruneEvery)
 	defer tick.Stop()
 	for {
-		n, err := d.store.Prune(ctx, time.Now().Add(-time.Duration(d.flags.Retention)))
+		n, err := d.store.Prune(ctx, time.Now(), time.Duration(d.flags.Retention))
 		switch {
 		case ctx.Err() != nil:
 			return nil

@@ -95,7 +95,7 @@ func testTopics(t *testing.T, e *env) {
 	e.acquire()
 	want("acquire", store.Topics{})
 	e.hand(change(oncall.ChangeFiring, "x", "A", "1"))
-	want("evaluation", store.Topics{AlertChanges: true})
+	want("dispatch", store.Topics{AlertChanges: true})
 	e.apply(10)
 	want("changes", store.Topics{Incidents: true, Deliveries: true})
 	c := e.claim()[0]
@@ -109,6 +109,12 @@ func testTopics(t *testing.T, e *env) {
 	_, err := e.s.UpdateIncident(e.ctx(), e.write(), 1, decision(func(_ oncall.Incident, d *oncall.Decision) { d.Incident.State = "none" }))
 	e.wantCode(err, oncall.CodeInternal)
 	want("failed update", store.Topics{})
+	e.receive("A")
+	want("receive", store.Topics{Received: true})
+	e.silence(silenceOf("s", e.now))
+	want("silence", store.Topics{Silences: true})
+	e.dispatch(oncall.Dispatch{Cursor: 1, Deliveries: []oncall.GroupDelivery{notification("n", "team", "g")}})
+	want("dispatch without changes", store.Topics{})
 }
 
 // testTogether commits many use cases at once, among them some that fail: none disturbs another.

@@ -319,10 +319,10 @@ func testPrune(t *testing.T, e *env) {
 		e.update(n, func(_ oncall.Incident, d *oncall.Decision) { resolve(&d.Incident, e.now) })
 	}
 	e.must(e.s.CommitEvaluation(e.ctx(), e.write(), oncall.Evaluation{Transitions: []oncall.Transition{{Rule: "r", Fingerprint: "f", At: start}}}))
-	n, err := e.s.Prune(e.ctx(), start)
+	n, err := e.s.Prune(e.ctx(), start, 0)
 	e.must(err)
 	equal(t, n, 0)
-	n, err = e.s.Prune(e.ctx(), start.Add(time.Second))
+	n, err = e.s.Prune(e.ctx(), start.Add(time.Second), 0)
 	e.must(err)
 	equal(t, n, 1) // the second is open, the third has a delivery that is not finished
 	_, err = e.s.Incident(e.ctx(), 1)

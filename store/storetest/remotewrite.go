@@ -78,11 +78,11 @@ func testSeriesBound(t *testing.T, e *env) {
 	equal(t, dropped.Batches, 2)
 	equal(t, e.bodies(1000), "eeee ")
 
-	n, err := e.s.Prune(e.ctx(), start)
+	n, err := e.s.Prune(e.ctx(), start, 0)
 	e.must(err)
 	equal(t, n, 0)
 	equal(t, e.bodies(1000), "eeee ")
-	_, err = e.s.Prune(e.ctx(), start.Add(time.Second))
+	_, err = e.s.Prune(e.ctx(), start.Add(time.Second), 0)
 	e.must(err)
 	equal(t, e.bodies(1000), "")
 }

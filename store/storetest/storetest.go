@@ -64,6 +64,19 @@ func Run(t *testing.T, fresh func(testing.TB) Database) {
 		{"series/queue", testSeriesQueue},
 		{"series/bound", testSeriesBound},
 		{"series/lease", testSeriesLease},
+		{"received/log", testReceived},
+		{"received/large", testReceivedLarge},
+		{"received/refused", testReceivedRefused},
+		{"received/evaluations", testEvaluationsAreReceived},
+		{"dispatch/round trip", testDispatch},
+		{"dispatch/results", testGroupResults},
+		{"dispatch/many", testDispatchMany},
+		{"dispatch/trim", testTrim},
+		{"dispatch/lease", testDispatchLease},
+		{"dispatch/prune", testPruneDispatch},
+		{"silences/update", testSilences},
+		{"silences/noted", testSilencesNoted},
+		{"silences/prune", testPruneSilences},
 		{"leases/epochs", testLeases},
 		{"leases/hold", testHold},
 		{"meta/secrets", testSecrets},
@@ -77,6 +90,7 @@ func Run(t *testing.T, fresh func(testing.TB) Database) {
 		})
 	}
 	t.Run("property", func(t *testing.T) { testProperty(t, fresh) })
+	t.Run("property of dispatch", func(t *testing.T) { testDispatchProperty(t, fresh) })
 }
 
 // start is when the tests' time begins. It has a part that is smaller than the store can keep.
@@ -148,10 +162,18 @@ func change(status oncall.ChangeStatus, group, alert, reason string) oncall.Aler
 	}
 }
 
-// hand commits changes as the evaluator does.
+// reopen opens the store again, as a restart does.
+func (e *env) reopen(o store.Options) {
+	e.t.Helper()
+	e.must(e.s.Close())
+	e.s = e.db.Open(e.t, o)
+	e.acquire()
+}
+
+// hand hands changes to the incidents as the dispatcher does.
 func (e *env) hand(cs ...oncall.AlertChange) {
 	e.t.Helper()
-	e.must(e.s.CommitEvaluation(e.ctx(), e.write(), oncall.Evaluation{At: e.now, Changes: cs}))
+	e.must(e.s.CommitDispatch(e.ctx(), e.write(), oncall.Dispatch{Changes: cs}))
 }
 
 // apply applies the waiting changes with the simple decision.
