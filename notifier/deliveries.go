@@ -43,7 +43,19 @@ type Deliveries struct {
 // setup is one load of the configuration. It never changes.
 type setup struct {
 	policy  oncall.Policy
-	senders map[string]Sender // by Endpoint.Kind()
+	senders map[string]Sender // by Endpoint.Kind(), or under Integrations
+}
+
+// Integrations is the key of the sender that serves all endpoints which are Alertmanager's integrations and have no
+// sender of their own.
+const Integrations = "*_configs"
+
+// sender returns who sends to an endpoint, nil for nobody.
+func (s *setup) sender(e oncall.Endpoint) Sender {
+	if sender := s.senders[e.Kind()]; sender != nil || !e.Integration() {
+		return sender
+	}
+	return s.senders[Integrations]
 }
 
 // NewDeliveries makes the loop. It does nothing before Apply and Run.
@@ -54,8 +66,8 @@ func NewDeliveries(o DeliveryOptions) *Deliveries {
 	}
 }
 
-// Apply sets the policy and the senders, by the kind of endpoint that they serve, from the next attempt
-// on, and enables the endpoints again that answered 410. Attempts under way end with the senders that they
+// Apply sets the policy and the senders, by the kind of endpoint that they serve (Integrations for those of
+// Alertmanager), from the next attempt on, and enables the endpoints again that answered 410. Attempts under way end with the senders that they
 // began with. The map must not be changed afterwards.
 func (l *Deliveries) Apply(p oncall.Policy, senders map[string]Sender) {
 	l.setup.Store(&setup{policy: p, senders: senders})

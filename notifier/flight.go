@@ -44,7 +44,7 @@ func (f *flight) run(sending, committing context.Context) result {
 // attempt asks the sender, unless the outcome is clear without it. sent says whether it was asked.
 func (f *flight) attempt(ctx context.Context) (a oncall.Attempt, sent bool) {
 	d := f.claim.Delivery
-	sender := f.senders[d.Endpoint.Kind()]
+	sender := f.sender(d.Endpoint)
 	switch {
 	case f.off != "":
 		return oncall.Attempt{Outcome: oncall.OutcomeRefused, Error: f.off}, false
@@ -57,7 +57,7 @@ func (f *flight) attempt(ctx context.Context) (a oncall.Attempt, sent bool) {
 	ctx, cancel := context.WithTimeout(ctx, hardTimeout)
 	defer cancel()
 	m := Message{Delivery: d, Thread: f.claim.Thread}
-	if d.Kind == oncall.KindMessage || d.Kind == oncall.KindEdit {
+	if d.Kind == oncall.KindMessage || d.Kind == oncall.KindEdit || d.Endpoint.Integration() {
 		in, err := f.load(ctx, d.Incident)
 		if err != nil {
 			return oncall.Attempt{Outcome: oncall.OutcomeRetry, Error: "not sent: tocsin could not read the incident from its store"}, false

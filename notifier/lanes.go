@@ -20,6 +20,20 @@ var limits = map[string]limit{
 	"page":  {inFlight: 4},
 }
 
+// integration is the limit of each of Alertmanager's integrations.
+var integration = limit{inFlight: 4}
+
+func limitOf(e oncall.Endpoint) limit {
+	l, ok := limits[e.Kind()]
+	switch {
+	case ok:
+		return l
+	case e.Integration():
+		return integration
+	}
+	return limit{inFlight: 1}
+}
+
 // lanes know what each endpoint can take now. A claim asks them on the store's goroutine, perhaps even
 // after its caller has left.
 type lanes struct {
@@ -42,10 +56,7 @@ func newLanes() *lanes { return &lanes{of: map[oncall.Endpoint]*lane{}} }
 func (l *lanes) get(e oncall.Endpoint) *lane {
 	n := l.of[e]
 	if n == nil {
-		n = &lane{limit: limits[e.Kind()]}
-		if n.inFlight == 0 {
-			n.inFlight = 1
-		}
+		n = &lane{limit: limitOf(e)}
 		l.of[e] = n
 	}
 	return n
@@ -57,7 +68,7 @@ func (l *lanes) free(e oncall.Endpoint, now time.Time) int {
 	defer l.mu.Unlock()
 	n := l.of[e]
 	if n == nil {
-		return max(1, limits[e.Kind()].inFlight)
+		return limitOf(e).inFlight
 	}
 	if n.off != "" {
 		return max(0, 16-n.flying) // nothing is sent: they are refused at once

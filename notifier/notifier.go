@@ -62,7 +62,7 @@ type DeliveryStore interface {
 // Message is one thing to send, with all that a sender may need to write it.
 type Message struct {
 	Delivery oncall.Delivery
-	Incident oncall.Incident // for messages and edits: the latest state; zero for pages and replies, whose Body is frozen
+	Incident oncall.Incident // for messages, edits and integrations: the latest state; zero for pages and replies, whose Body is frozen
 	Thread   string          // the far end's reference of the incident's message there, "" if there is none
 }
 
