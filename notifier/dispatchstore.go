@@ -29,7 +29,9 @@ type ReceiveStore interface {
 
 // SilenceStore keeps silences.
 type SilenceStore interface {
+	// Silences and SilencesVersion are those of DispatchStore.
 	Silences(ctx context.Context) (all []oncall.Silence, version int64, err error)
+	SilencesVersion(ctx context.Context) (int64, error)
 	// UpdateSilence loads the silence with the ID (found false: there is none), calls decide, and commits the
 	// silences that it returns: the changed one, or that one expired and a new one. decide is pure and may run
 	// again. It returns what was committed.
