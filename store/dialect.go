@@ -20,6 +20,7 @@ type dialect struct {
 	forUpdate     string // appended to a select: nobody else changes the row until the commit
 	forShare      string // appended to a select: the row stays as it is until the commit
 	prepare       bool   // keep prepared statements (the driver of PostgreSQL does by itself)
+	anonymous     bool   // arguments need no numbers
 	bounded       bool   // statements may hang (network, locks of others) and need a bound
 
 	leaseTTL   time.Duration // 0: a lease never expires, because a file lock keeps other processes out
@@ -35,6 +36,7 @@ var sqliteDialect = dialect{
 	goose:      goose.DialectSQLite3,
 	begin:      "begin immediate",
 	prepare:    true,
+	anonymous:  true,
 	leaseEvery: 10 * time.Second,
 	again:      func(error) bool { return false },
 	constraint: func(err error) bool {

@@ -89,7 +89,7 @@ func (t *tx) putGroupResults(rows [][]any) error {
 			for _, r := range rows[:n] {
 				args = append(args, r...)
 			}
-			wrote, err := t.exec(resultStatement(n), args...)
+			wrote, err := t.exec(t.d.resultStatement(n), args...)
 			if err != nil {
 				return err
 			}
@@ -119,9 +119,9 @@ func (t *tx) groupDeliveriesExist(rows [][]any) error {
 	return nil
 }
 
-// resultStatement updates so many rows at once. Values have names and types of their own in both databases
-// only like this.
-func resultStatement(rows int) string {
+// resultStatement updates so many rows at once. Only like this do values have names and types of their own in
+// both databases.
+func (d dialect) resultStatement(rows int) string {
 	var s strings.Builder
 	s.WriteString(`update group_deliveries set state = v.column2, attempts = v.column3, next_at = v.column4, first_attempt_at = v.column5,
 		done_at = v.column6, status = v.column7, error = v.column8, excerpt = v.column9,
@@ -129,19 +129,17 @@ func resultStatement(rows int) string {
 		from (values `)
 	for i := range rows {
 		for j, typ := range resultTypes {
-			switch {
-			case j > 0:
-				s.WriteString(", ")
-			case i > 0:
-				s.WriteString(", (")
-			default:
-				s.WriteString("(")
+			before := ", "
+			if j == 0 {
+				before = "), ("
 			}
-			fmt.Fprintf(&s, "cast($%d as %s)", 1+i*len(resultTypes)+j, typ)
+			if i+j == 0 {
+				before = "("
+			}
+			fmt.Fprintf(&s, "%scast(%s as %s)", before, d.holders(1+i*len(resultTypes)+j, 1), typ)
 		}
-		s.WriteByte(')')
 	}
-	s.WriteString(`) v where group_deliveries.key = v.column1 and group_deliveries.done_at = 0`)
+	s.WriteString(`)) v where group_deliveries.key = v.column1 and group_deliveries.done_at = 0`)
 	return s.String()
 }
 

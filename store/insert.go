@@ -18,6 +18,15 @@ func holders(first, n int) string {
 	return b.String()
 }
 
+// holders is the same for statements that use each of their arguments once and in order. SQLite looks for the
+// name of each argument in the list of all, so that many with names cost the square of their number.
+func (d dialect) holders(first, n int) string {
+	if d.anonymous {
+		return strings.Repeat("?, ", n-1) + "?"
+	}
+	return holders(first, n)
+}
+
 // inserter collects rows of one table and inserts many with one statement, which over a network is the
 // difference between seconds and minutes. It belongs to one use case.
 type inserter struct {
@@ -74,7 +83,7 @@ func (b *inserter) statement(rows int) string {
 			s.WriteString(", ")
 		}
 		s.WriteByte('(')
-		s.WriteString(holders(1+i*b.width, b.width))
+		s.WriteString(b.t.d.holders(1+i*b.width, b.width))
 		s.WriteByte(')')
 	}
 	s.WriteString(b.tail)
@@ -89,7 +98,7 @@ func deleteRows[T any](t *tx, table, column string, values []T) error {
 			for i, v := range values[:n] {
 				args[i] = v
 			}
-			if err := t.exec1("delete from "+table+" where "+column+" in ("+holders(1, n)+")", args...); err != nil {
+			if err := t.exec1("delete from "+table+" where "+column+" in ("+t.d.holders(1, n)+")", args...); err != nil {
 				return err
 			}
 			values = values[n:]
