@@ -9,7 +9,7 @@ import (
 )
 
 // How what is received becomes an active alert. Nothing here changes an ActiveAlert: each function returns
-// a new one, or the old one where nothing follows.
+// a new one. Whoever replays the log leaves out what ActiveAlert.Seq says is in there already.
 
 // AlertFingerprint is the identity of a label set in the alert API: that of model.LabelSet.
 func AlertFingerprint(ls labels.Labels) uint64 {
@@ -29,7 +29,7 @@ func AlertFingerprint(ls labels.Labels) uint64 {
 }
 
 // MergePosted takes in an alert as it was posted at an instant, in the row seq of the log. old is what is
-// known of its label set, nil: nothing. The rules are Alertmanager's: spans that overlap become one, which
+// known of its label set (nil: nothing). The rules are Alertmanager's: spans that overlap become one, which
 // starts when the earlier did; an end that was given beats one that was made up.
 func MergePosted(old *ActiveAlert, p PostedAlert, at time.Time, seq int64) *ActiveAlert {
 	now := at.UnixMicro()
@@ -41,9 +41,6 @@ func MergePosted(old *ActiveAlert, p PostedAlert, at time.Time, seq int64) *Acti
 	if old == nil {
 		a.Fingerprint = AlertFingerprint(p.Labels)
 		return a
-	}
-	if old.Seq >= seq {
-		return old
 	}
 	a.share(old)
 	a.Rules, a.Incidents = old.Rules, old.Incidents
@@ -97,8 +94,6 @@ func MergeChange(old *ActiveAlert, c AlertChange, at time.Time, seq int64) *Acti
 			return nil
 		}
 		old = &ActiveAlert{Fingerprint: AlertFingerprint(c.Labels), Labels: c.Labels}
-	} else if old.Seq >= seq {
-		return old
 	}
 	a := *old
 	a.Seq = seq
