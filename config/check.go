@@ -19,14 +19,13 @@ func (l *loading) check() {
 		}
 		p.Users[u.Value.Name], usersAt[u.Value.Name] = u.Value, u.Place
 	}
-	for _, r := range l.receivers {
-		p.Receivers[r.Value.Name] = r.Value
-	}
+	l.joinReceivers()
 	l.problems = append(l.problems, oncall.Unique("escalation", l.escalations, func(e oncall.Escalation) string { return e.Name })...)
 	for _, e := range l.escalations {
 		p.Escalations[e.Value.Name] = e.Value
 	}
 	l.checkRoute()
+	l.pagesByRoute()
 	withoutDefault := false // one such alert is enough to say
 	for _, ref := range l.refs {
 		switch ref.Kind {
@@ -55,7 +54,7 @@ func (l *loading) check() {
 
 func (l *loading) checkEscalation(ref oncall.Ref) {
 	if ref.Name == "" {
-		if _, ok := l.plan.Policy.Escalations[oncall.DefaultEscalation]; !ok && !l.route.IsSet() {
+		if _, ok := l.plan.Policy.Escalations[oncall.DefaultEscalation]; !ok && !l.routed {
 			l.add(ref.At.Errorf("this alert names no escalation, and none is called %q: it would page nobody", oncall.DefaultEscalation).
 				WithHint("add escalation: … to the rule, or define an escalation named %s", oncall.DefaultEscalation))
 		}
@@ -70,8 +69,8 @@ func (l *loading) checkReceiver(ref oncall.Ref) {
 	r, ok := l.plan.Policy.Receivers[ref.Name]
 	if !ok {
 		l.add(unknown(ref, l.receivers, func(r oncall.Receiver) string { return r.Name }))
-	} else if len(r.Endpoints) == 0 {
-		l.add(ref.At.Errorf("receiver %q has no page_configs: it would tell nobody", ref.Name).WithHint("add page_configs to the receiver"))
+	} else if len(r.Endpoints)+len(r.Integrations) == 0 && !l.unread {
+		l.add(ref.At.Errorf("receiver %q has no integrations: it would tell nobody", ref.Name).WithHint("add page_configs, or another list such as webhook_configs, to the receiver"))
 	}
 }
 

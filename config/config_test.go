@@ -224,10 +224,11 @@ func TestOneThingWrong(t *testing.T) {
 		{"unknown_after: 1m", "unknown_after: 0s", "4:16: expected a duration above 0"},
 		{"unknown_after: 1m", "evaluation_interval: 15", "4:22: expected a duration such as 30s"},
 		{"unknown_after: 1m", "external_labels: {__name__: x}", `4:19: invalid label name "__name__"`},
-		{"unknown_after: 1m", "route: {receiver: p}", `4:19: routing alerts to the integrations of "p" is not supported by this build yet (an ignored route loses pages`},
 		{"unknown_after: 1m", "route: {receiver: pp}", `4:19: unknown receiver "pp" (did you mean "p"`},
-		{"unknown_after: 1m", "route: {receiver: p, routes: []}", `4:22: routes are not supported by this build yet (an ignored route loses pages`},
-		{"unknown_after: 1m", "route: {}", `4:8: the route needs a receiver`},
+		{"unknown_after: 1m", "route: {receiver: p, rotues: []}", `4:22: unknown key "rotues" (did you mean "routes"?)`},
+		{"unknown_after: 1m", "route: {receiver: p, matchers: [a=b]}", `4:22: root route must not have any matchers`},
+		{"unknown_after: 1m", "route: {receiver: p, routes: [{matchers: [a~b]}]}", `4:43: bad matcher format: a~b`},
+		{"unknown_after: 1m", "route: {}", `4:8: root route must specify a default receiver`},
 		{"http://127.0.0.1:9090/prom/", "ftp://x", "2:19: expected a URL"},
 		{"http://127.0.0.1:9090/prom/", "http://u:hunter2@x", "2:19: the URL must hold no user and password"},
 		{"http://127.0.0.1:9090/prom/", "http://x, timeout: 0s", "2:38: timeout must be above 0"},
@@ -266,7 +267,9 @@ func TestOneThingWrong(t *testing.T) {
 		{"secret_env: PAGE", "secret_file: pw", "8:58: the secret must be base64"},
 		{", secret_env: PAGE", "", "8:18: secret_file is required"},
 		{"{basic_auth: {username: u, password_file: pw}}", "{follow_redirects: true}", "10:96: pages do not follow redirects"},
-		{"- name: p", "- name: p\n  webhook_configs: [{url: http://x}]", `8:3: "webhook_configs" is not supported by this build yet`},
+		{"- name: p", "- name: p\n  webhook_configs: [{ulr: http://x}]", `8:22: unknown key "ulr" (did you mean "url"?)`},
+		{"- name: p", "- name: p\n  webhook_configs: [{url: ftp://x}]", `8:27: invalid URL: unsupported scheme "ftp" for URL`},
+		{"- name: p", "- name: p\n  escalation: nome", `8:15: unknown escalation "nome"`},
 	} {
 		f := smallFiles()
 		if !strings.Contains(small, c.old) {

@@ -47,27 +47,30 @@ type block struct {
 	ExternalLabels     map[problem.At[string]]problem.At[string] `yaml:"external_labels"`
 	RemoteWrite        *yaml.Node                                `yaml:"remote_write"`
 	Alertmanagers      *yaml.Node                                `yaml:"alertmanagers"`
-	Route              *yaml.Node                                `yaml:"route"`
 	Slack              *yaml.Node                                `yaml:"slack"`
 	Users              *yaml.Node                                `yaml:"users"`
 	Escalations        *yaml.Node                                `yaml:"escalations"`
 	Receivers          *yaml.Node                                `yaml:"receivers"`
+
+	// The rest is decoded by Alertmanager's own parser.
+
+	Global            *yaml.Node `yaml:"global"`
+	Route             *yaml.Node `yaml:"route"`
+	InhibitRules      *yaml.Node `yaml:"inhibit_rules"`
+	Templates         *yaml.Node `yaml:"templates"`
+	MuteTimeIntervals *yaml.Node `yaml:"mute_time_intervals"`
+	TimeIntervals     *yaml.Node `yaml:"time_intervals"`
+	Tracing           *yaml.Node `yaml:"tracing"`
+	EventRecorder     *yaml.Node `yaml:"event_recorder"`
 }
 
 // later says of each section that this build does not support what would be lost without it.
 var later = map[string]string{
-	"global":              "its defaults would not apply",
-	"inhibit_rules":       "what they hold back would page",
-	"time_intervals":      "what they mute would page",
-	"mute_time_intervals": "what they mute would page",
-	"templates":           "messages would not look as they say",
-	"tracing":             "nothing would be traced",
-	"event_recorder":      "nothing would be recorded",
-	"schedules":           "nobody on call would be paged: name users in the tiers",
-	"actions":             "no remediation would run",
-	"jobs":                "no job would run",
-	"heartbeats":          "a missing heartbeat would page nobody",
-	"watchdog":            "no pulse would be sent, and the far end would raise an alarm",
+	"schedules":  "nobody on call would be paged: name users in the tiers",
+	"actions":    "no remediation would run",
+	"jobs":       "no job would run",
+	"heartbeats": "a missing heartbeat would page nobody",
+	"watchdog":   "no pulse would be sent, and the far end would raise an alarm",
 }
 
 // ExplainKey refuses the sections of a later build, and knows the keys of prometheus.yml.
@@ -94,7 +97,8 @@ type loading struct {
 	escalations []problem.At[oncall.Escalation]
 	receivers   []problem.At[oncall.Receiver]
 	refs        []oncall.Ref
-	route       problem.At[string] // the root route's receiver
+	routed      bool // the file has a route, right or wrong
+	unread      bool // Alertmanager's sections hold errors: what they define is not known
 }
 
 func (l *loading) add(p problem.Problem) { l.problems = append(l.problems, p) }
@@ -135,9 +139,6 @@ func load(file string, s source) (*Plan, problem.List) {
 func (l *loading) sections(b *block) {
 	var p problem.List
 	l.farEnds(b)
-	if b.Route != nil {
-		l.decodeRoute(b.Route)
-	}
 	if b.Slack != nil {
 		l.plan.Slack, p = slack.DecodeConfig(l.doc, b.Slack)
 		l.problems = append(l.problems, p...)
@@ -172,23 +173,12 @@ func (l *loading) sections(b *block) {
 		l.escalations, refs, p = oncall.DecodeEscalations(l.doc, b.Escalations)
 		l.refs, l.problems = append(l.refs, refs...), append(l.problems, p...)
 	}
-	if b.Receivers != nil {
-		l.decodeReceivers(b.Receivers)
-	}
-}
-
-func (l *loading) decodeReceivers(n *yaml.Node) {
-	receivers, pages, p := oncall.DecodeReceivers(l.doc, n)
-	l.receivers, l.problems = receivers, append(l.problems, p...)
-	for endpoint, node := range pages {
-		page, p := pager.DecodeConfig(l.doc, node)
-		l.plan.Pages[endpoint], l.problems = page, append(l.problems, p...)
-	}
+	l.alertmanager(b)
 }
 
 // ruleFiles loads every file that the patterns match, each once, in order of pattern and name.
 func (l *loading) ruleFiles(b *block) {
-	if at, empty := l.withoutRuleFiles(); empty {
+	if at, empty := l.withoutRuleFiles(); empty && b.Route == nil {
 		l.add(at.Errorf("rule_files is missing: nothing would ever page").WithHint("such as rule_files: [rules/*.yml]"))
 	}
 	seen := map[string]bool{}

@@ -3,7 +3,6 @@ package oncall
 import (
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -298,41 +297,57 @@ func decodeRepeat(d *problem.Document, n *yaml.Node, tiers []Tier) (Repeat, prob
 type receiverBlock struct {
 	Name        problem.At[string] `yaml:"name"`
 	PageConfigs []*yaml.Node       `yaml:"page_configs"`
+	Escalation  problem.At[string] `yaml:"escalation"`
 }
 
-// ExplainKey refuses the integrations and keys of Alertmanager that a later build will have.
-func (receiverBlock) ExplainKey(key string) (message, hint string) {
-	switch {
-	case key == "escalation":
-		return `"escalation" is not supported by this build yet`, "it needs routes: name the escalation in the rules instead"
-	case strings.HasSuffix(key, "_configs") && slices.Contains(alertmanagerIntegrations, strings.TrimSuffix(key, "_configs")):
-		return strconv.Quote(key) + " is not supported by this build yet", "what goes there would be lost: use page_configs, or a tier with slack"
-	}
-	return "", ""
-}
-
-var alertmanagerIntegrations = []string{"discord", "email", "incidentio", "jira", "mattermost", "msteams", "msteamsv2", "opsgenie",
-	"pagerduty", "pushover", "rocketchat", "slack", "sns", "telegram", "twilio", "ntfy", "victorops", "webex", "webhook", "wechat"}
-
-// DecodeReceivers decodes the receivers section. pages holds the configuration of each page endpoint,
-// which the package pager decodes.
-func DecodeReceivers(d *problem.Document, n *yaml.Node) (receivers []problem.At[Receiver], pages map[Endpoint]*yaml.Node, problems problem.List) {
-	var nodes []*yaml.Node
-	problems = d.Decode(n, &nodes)
+// DecodeReceivers decodes what is ours in the receivers section: names, page_configs and escalation. All
+// other keys are Alertmanager's, whose own parser looks at them, at names too. pages holds the configuration of
+// each page endpoint, which the package pager decodes.
+func DecodeReceivers(d *problem.Document, n *yaml.Node) (receivers []problem.At[Receiver], pages map[Endpoint]*yaml.Node, refs []Ref, problems problem.List) {
 	pages = map[Endpoint]*yaml.Node{}
-	for _, node := range nodes {
+	if n.Kind != yaml.SequenceNode {
+		return nil, pages, nil, nil // that is said by the other parser
+	}
+	for _, node := range n.Content {
 		var b receiverBlock
-		problems = append(problems, d.Decode(node, &b)...)
-		problems = append(problems, checkName(d.At(node), b.Name, "receiver")...)
-		r := Receiver{Name: b.Name.Value}
+		own := ownKeys(node)
+		problems = append(problems, d.Decode(own, &b)...)
+		if b.Name.Value == "" {
+			continue
+		}
+		if len(b.PageConfigs) > 0 || b.Escalation.IsSet() {
+			problems = append(problems, checkName(d.At(node), b.Name, "receiver")...)
+		}
+		r := Receiver{Name: b.Name.Value, Escalation: b.Escalation.Value}
 		for i, page := range b.PageConfigs {
 			e := PageEndpoint(r.Name, i)
 			r.Endpoints = append(r.Endpoints, e)
 			pages[e] = page
 		}
+		if b.Escalation.IsSet() {
+			refs = append(refs, Ref{RefEscalation, b.Escalation.Value, b.Escalation.Place})
+		}
 		receivers = append(receivers, problem.At[Receiver]{Value: r, Place: b.Name.Place})
 	}
-	return receivers, pages, append(problems, Unique("receiver", receivers, func(r Receiver) string { return r.Name })...)
+	return receivers, pages, refs, problems
+}
+
+// ownKeys is a receiver without Alertmanager's keys.
+func ownKeys(n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	if n.Kind != yaml.MappingNode {
+		return &yaml.Node{Kind: yaml.MappingNode, Line: n.Line, Column: n.Column}
+	}
+	own := *n
+	own.Content = nil
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if slices.Contains([]string{"name", "page_configs", "escalation", "<<"}, n.Content[i].Value) {
+			own.Content = append(own.Content, n.Content[i], n.Content[i+1])
+		}
+	}
+	return &own
 }
 
 // checkName reports a name that is missing, or that could not be shown and typed by people.

@@ -95,6 +95,9 @@ type Receiver struct {
 	Integrations []Integration // Alertmanager's, in the order of its own list
 	Escalation   string        // alerts routed here open incidents there; "" for none
 	Labels       map[string]string
+	// Of names the configured receiver whose page_configs this one is: for the escalation that pages them
+	// where a route leads to a receiver that has other integrations too. "": it is configured itself.
+	Of string
 }
 
 // all returns everything behind the receiver: what it pages, then Alertmanager's integrations.

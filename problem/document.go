@@ -90,8 +90,8 @@ func (d *Document) At(n *yaml.Node) Place {
 	return d.place(n.Line, n.Column)
 }
 
-// keyAt is the place of a key, without the value: nobody knows what a key that nobody knows holds.
-func (d *Document) keyAt(key *yaml.Node) Place {
+// KeyAt is the place of a key, without the value: nobody knows what a key that nobody knows holds.
+func (d *Document) KeyAt(key *yaml.Node) Place {
 	p := d.At(key)
 	line := []rune(p.Source)
 	from := p.Column - 1 + len([]rune(key.Value))

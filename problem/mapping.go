@@ -62,7 +62,7 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value) {
 }
 
 func (d *decoder) unknownKey(key *yaml.Node, v reflect.Value, names []string) {
-	at := d.doc.keyAt(key)
+	at := d.doc.KeyAt(key)
 	if e, ok := v.Addr().Interface().(KeyExplainer); ok {
 		if message, hint := e.ExplainKey(key.Value); message != "" {
 			d.add(at.Errorf("%s", message).WithHint("%s", hint))
