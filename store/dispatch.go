@@ -182,8 +182,11 @@ func (s *Store) LoadDispatch(ctx context.Context) (oncall.DispatchState, error) 
 				return err
 			}
 			a, err := oncall.UnpackAlert(body)
+			if err != nil {
+				return oncall.Errorf(oncall.CodeInternal, "an active alert in the database cannot be read: %v", err)
+			}
 			st.Alerts = append(st.Alerts, a)
-			return err
+			return nil
 		}); err != nil {
 			return err
 		}

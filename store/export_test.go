@@ -7,6 +7,10 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"tocsin/oncall"
 )
 
 // What tests need to see and to break.
@@ -61,6 +65,37 @@ func (s *Store) Meta(t testing.TB, pattern string) (n int) {
 	return n
 }
 
+// Sizes are the gauges of what the store holds.
+func (s *Store) Sizes() prometheus.Collector { return &sizes{s} }
+
+// Rows returns how many rows of a table there are where arg says.
+func (s *Store) Rows(t testing.TB, where string, arg any) (n int) {
+	t.Helper()
+	if err := s.view(context.Background(), func(q queryer) error {
+		_, err := one(q, "select count(*) from "+where, []any{arg}, &n)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// SetCounter writes a counter.
+func (s *Store) SetCounter(t testing.TB, name string, n int64) {
+	t.Helper()
+	if err := s.raw(t, false, func(x *tx) error { return x.advance(name, n) }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// SetLog writes a row of the log.
+func (s *Store) SetLog(t testing.TB, seq int64, body []byte) {
+	t.Helper()
+	if err := s.raw(t, false, func(x *tx) error { return x.exec1("insert into received (seq, at, body) values ($1, 1, $2)", seq, body) }); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // queued runs the given use cases so that all of them wait when the writer takes the first.
 func (s *Store) queued(t testing.TB, urgent func(i int) bool, fs []func(*tx) error) []error {
 	t.Helper()
@@ -112,6 +147,19 @@ func (s *Store) TogetherWithRollback(t testing.TB, err error) []error {
 		t.Errorf("the use case behind a dead transaction: %v", errs[2])
 	}
 	return errs[:2]
+}
+
+// DispatchWithRollback commits d in a transaction that ends behind the writer's back.
+func (s *Store) DispatchWithRollback(t testing.TB, d oncall.Dispatch) error {
+	t.Helper()
+	rows, err := writeDown(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.queued(t, bulk, []func(*tx) error{
+		func(x *tx) error { return x.dispatch(rows) },
+		func(x *tx) error { _, err := x.c.exec(x.ctx, "rollback", nil); return err },
+	})[0]
 }
 
 // OrderOf returns in which order use cases ran that were submitted in order.

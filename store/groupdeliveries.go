@@ -173,9 +173,11 @@ func unfinishedGroupDeliveries(q queryer) ([]oncall.GroupDelivery, error) {
 		if err := decode(notice, &d.Notice); err != nil {
 			return err
 		}
-		d.Alerts, err = oncall.UnpackGroupAlerts(alerts)
+		if d.Alerts, err = oncall.UnpackGroupAlerts(alerts); err != nil {
+			return oncall.Errorf(oncall.CodeInternal, "the alerts of the notification %s cannot be read: %v", d.Key, err)
+		}
 		ds = append(ds, d)
-		return err
+		return nil
 	})
 	return ds, err
 }

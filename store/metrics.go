@@ -75,6 +75,10 @@ var sizeGauges = []struct {
 		"select count(*) from deliveries where state in ('queued', 'sending')"},
 	{prometheus.NewDesc("tocsin_store_waiting_alert_changes", "Alert changes that no incident has taken in yet.", nil, nil),
 		"select count(*) from alert_changes"},
+	{prometheus.NewDesc("tocsin_store_waiting_received", "Rows of the log of received alerts that the dispatcher has not taken in yet.", nil, nil),
+		"select max(case name when 'received' then value else 0 end) - max(case name when 'dispatched' then value else 0 end) from counters"},
+	{prometheus.NewDesc("tocsin_store_unfinished_group_deliveries", "Notifications of groups that are queued or being sent.", nil, nil),
+		"select count(*) from group_deliveries where done_at = 0"},
 	{prometheus.NewDesc("tocsin_store_alerts", "Alerts that are pending or firing.", nil, nil),
 		"select count(*) from alerts"},
 }

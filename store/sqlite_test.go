@@ -33,11 +33,25 @@ func evaluation(i int) oncall.Evaluation {
 	}}}
 }
 
-// victim commits evaluations and says so, until it is killed.
+// victim commits evaluations, receives alerts and trims the log, and says so, until it is killed.
 func victim(dir string) {
-	s, err := store.OpenSQLite(context.Background(), dir, quiet)
+	ctx := context.Background()
+	s, err := store.OpenSQLite(ctx, dir, quiet)
 	for i := 0; err == nil; i++ {
-		if err = s.CommitEvaluation(context.Background(), oncall.Write{}, evaluation(i)); err == nil {
+		if err = s.CommitEvaluation(ctx, oncall.Write{}, evaluation(i)); err != nil {
+			break
+		}
+		if err = s.Receive(ctx, oncall.Write{Now: time.Now()}, postOf(i)); err != nil {
+			break
+		}
+		if i%10 == 0 {
+			var st oncall.DispatchState
+			if st, err = s.LoadDispatch(ctx); err != nil {
+				break
+			}
+			err = s.CommitDispatch(ctx, oncall.Write{}, oncall.Dispatch{Cursor: st.Cursor + 5, Trim: st.Cursor + 5})
+		}
+		if err == nil {
 			fmt.Println(i)
 		}
 	}
@@ -47,7 +61,7 @@ func victim(dir string) {
 
 func TestKilledProcess(t *testing.T) {
 	dir := t.TempDir()
-	committed := 0
+	committed, received := 0, 0
 	for range 3 {
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), "TOCSIN_TEST_VICTIM="+dir)
@@ -84,10 +98,40 @@ func TestKilledProcess(t *testing.T) {
 		if len(st.Alerts) <= committed {
 			t.Errorf("%d were answered as committed, %d are there", committed+1, len(st.Alerts))
 		}
+		received = checkLog(t, s, received+committed+1)
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}
+}
+
+// checkLog reads the log as a dispatcher that begins: nothing is missing after what was trimmed, and it ends
+// not before row least. It returns the last row.
+func checkLog(t *testing.T, s *store.Store, least int) int {
+	t.Helper()
+	st, err := s.LoadDispatch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	seq := st.Trimmed
+	for {
+		rs, err := s.ReceivedAfter(t.Context(), seq, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(rs) == 0 {
+			break
+		}
+		for _, r := range rs {
+			if seq++; r.Seq != seq || len(r.Posted) != 64 {
+				t.Fatalf("row %d with %d alerts, want row %d with 64", r.Seq, len(r.Posted), seq)
+			}
+		}
+	}
+	if int(seq) < least {
+		t.Errorf("%d rows were answered as received, the log ends at %d", least, seq)
+	}
+	return int(seq)
 }
 
 func TestSecondStoreIsRefused(t *testing.T) {
