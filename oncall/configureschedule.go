@@ -1,0 +1,293 @@
+package oncall
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/alertmanager/timeinterval"
+	"github.com/prometheus/common/model"
+	"go.yaml.in/yaml/v3"
+
+	"tocsin/problem"
+)
+
+type scheduleBlock struct {
+	Name     problem.At[string] `yaml:"name"`
+	TimeZone problem.At[string] `yaml:"time_zone"`
+	Layers   []*yaml.Node       `yaml:"layers"`
+}
+
+type layerBlock struct {
+	Name    problem.At[string] `yaml:"name"`
+	Start   problem.At[string] `yaml:"start"`
+	Roster  rosterBlock        `yaml:",inline"`
+	Changes []*yaml.Node       `yaml:"changes"`
+}
+
+type rosterBlock struct {
+	Users    *yaml.Node                `yaml:"users"`
+	Shadow   problem.Strings           `yaml:"shadow"`
+	Handoff  problem.At[string]        `yaml:"handoff"`
+	Every    problem.At[time.Duration] `yaml:"every"`
+	Restrict *yaml.Node                `yaml:"restrict"`
+}
+
+type changeBlock struct {
+	EffectiveFrom problem.At[string] `yaml:"effective_from"`
+	Roster        rosterBlock        `yaml:",inline"`
+}
+
+// ExplainKey knows where effective_from belongs, and what other systems call the same things.
+func (layerBlock) ExplainKey(key string) (message, hint string) {
+	switch key {
+	case "effective_from":
+		return `a layer begins with "start"`, "list what changes later below it: changes: [{effective_from: 2026-03-02, users: […]}]"
+	case "rotation", "rotation_turn_length_seconds", "shift_length":
+		return fmt.Sprintf("unknown key %q", key), `handoff: "0 9 * * MON" or every: 12h says how long a turn lasts`
+	case "restrictions", "time_intervals", "active_time_intervals":
+		return fmt.Sprintf("unknown key %q", key), "restrict takes the intervals themselves, as in time_intervals"
+	}
+	return "", ""
+}
+
+// ExplainKey knows what a change cannot change.
+func (changeBlock) ExplainKey(key string) (message, hint string) {
+	if key == "start" {
+		return `a change has no "start"`, "effective_from says from when on it holds"
+	}
+	return "", ""
+}
+
+// DecodeSchedules decodes the schedules section: each schedule at the place of its name, in order of the file.
+// The refs are to users.
+func DecodeSchedules(d *problem.Document, n *yaml.Node) (schedules []problem.At[Schedule], refs []Ref, problems problem.List) {
+	var nodes []*yaml.Node
+	problems = d.Decode(n, &nodes)
+	for _, node := range nodes {
+		dec := scheduleDecoder{doc: d}
+		schedules = append(schedules, dec.schedule(node))
+		refs, problems = append(refs, dec.refs...), append(problems, dec.problems...)
+	}
+	return schedules, refs, append(problems, Unique("schedule", schedules, func(s Schedule) string { return s.Name })...)
+}
+
+// scheduleDecoder decodes one schedule.
+type scheduleDecoder struct {
+	doc      *problem.Document
+	loc      *time.Location
+	refs     []Ref
+	problems problem.List
+}
+
+func (dec *scheduleDecoder) add(p problem.Problem) { dec.problems = append(dec.problems, p) }
+
+// decode decodes a node and reports whether that went well.
+func (dec *scheduleDecoder) decode(n *yaml.Node, into any) bool {
+	l := dec.doc.Decode(n, into)
+	dec.problems = append(dec.problems, l...)
+	return len(l.Errors()) == 0
+}
+
+func (dec *scheduleDecoder) schedule(node *yaml.Node) problem.At[Schedule] {
+	var b scheduleBlock
+	dec.decode(node, &b)
+	dec.problems = append(dec.problems, checkName(dec.doc.At(node), b.Name, "schedule")...)
+	dec.loc = time.UTC
+	loc, err := time.LoadLocation(b.TimeZone.Value)
+	switch {
+	case !b.TimeZone.IsSet():
+		dec.add(dec.doc.At(node).Errorf("schedule %q has no time_zone", b.Name.Value).
+			WithHint("handoffs follow its clocks: an IANA name such as Europe/Madrid, or UTC"))
+	// The empty name and "Local" are accepted by LoadLocation, and mean another zone on another machine.
+	case err != nil || b.TimeZone.Value == "" || b.TimeZone.Value == "Local":
+		dec.add(b.TimeZone.Place.Errorf("unknown time zone %q", b.TimeZone.Value).WithHint("expected an IANA name such as Europe/Madrid"))
+	default:
+		dec.loc = loc
+	}
+	s := Schedule{Name: b.Name.Value, TimeZone: dec.loc}
+	var names []problem.At[string]
+	for i, layer := range b.Layers {
+		l, name := dec.layer(layer, fmt.Sprint(i+1))
+		s.Layers, names = append(s.Layers, l), append(names, name)
+	}
+	dec.problems = append(dec.problems, Unique("layer", names, func(n string) string { return n })...)
+	if len(b.Layers) == 0 {
+		dec.add(dec.doc.At(node).Errorf("schedule %q has no layers: nobody would be on call", s.Name).
+			WithHint("such as: layers: [{users: [ana, bo], start: 2026-01-05, handoff: \"0 9 * * MON\"}]"))
+	}
+	return problem.At[Schedule]{Value: s, Place: b.Name.Place}
+}
+
+// layer decodes a layer; unnamed is its name where it has none.
+func (dec *scheduleDecoder) layer(node *yaml.Node, unnamed string) (Layer, problem.At[string]) {
+	var b layerBlock
+	dec.decode(node, &b)
+	l := Layer{Name: unnamed}
+	if b.Name.IsSet() {
+		l.Name = b.Name.Value
+		dec.problems = append(dec.problems, checkName(dec.doc.At(node), b.Name, "layer")...)
+	}
+	sound := len(dec.problems)
+	first := dec.roster(node, b.Roster, Roster{})
+	if len(first.Users) == 0 && len(dec.problems) == sound {
+		dec.add(dec.doc.At(node).Errorf("layer %q has no users", l.Name).WithHint("such as: users: [ana, bo]"))
+	}
+	rotates := len(first.Users) > 1 || !first.Rotation.IsZero()
+	switch {
+	case b.Start.IsSet():
+		first.From = dec.instant(b.Start, first.Rotation.Handoff)
+	case rotates:
+		dec.add(dec.doc.At(node).Errorf("layer %q has no start", l.Name).WithHint("when the first in line takes their first turn, such as start: 2026-01-05"))
+	}
+	first.Rotation.Anchor = first.From
+	l.Rosters = []Roster{first}
+	for _, change := range b.Changes {
+		l.Rosters = append(l.Rosters, dec.change(change, l.Rosters[len(l.Rosters)-1]))
+	}
+	return l, b.Name
+}
+
+// change decodes what a layer is from an instant on. What it does not mention stays.
+func (dec *scheduleDecoder) change(node *yaml.Node, before Roster) Roster {
+	var b changeBlock
+	dec.decode(node, &b)
+	r := dec.roster(node, b.Roster, before)
+	switch {
+	case !b.EffectiveFrom.IsSet():
+		dec.add(dec.doc.At(node).Errorf("this change has no effective_from").WithHint("such as effective_from: 2026-03-02; what was before it stays as it was"))
+		r.From = before.From
+	default:
+		r.From = dec.instant(b.EffectiveFrom, r.Rotation.Handoff)
+		if b.EffectiveFrom.IsValid() && !r.From.IsZero() && !r.From.After(before.From) {
+			dec.add(b.EffectiveFrom.Place.Errorf("changes must be in the order of time: what stands before this one holds from %s on",
+				before.From.Format("2006-01-02T15:04")))
+		}
+	}
+	if b.Roster.Every.IsSet() {
+		r.Rotation.Anchor = r.From
+	}
+	return r
+}
+
+// roster decodes what layers and changes have in common, over what was before.
+func (dec *scheduleDecoder) roster(node *yaml.Node, b rosterBlock, before Roster) Roster {
+	r := before
+	if b.Users != nil {
+		r.Users = dec.users(b.Users)
+	}
+	if b.Shadow != nil {
+		r.Shadows = dec.names(b.Shadow)
+	}
+	if b.Restrict != nil {
+		var restrict []*yaml.Node
+		dec.decode(b.Restrict, &restrict)
+		r.Restrict = nil
+		for _, n := range restrict {
+			r.Restrict = append(r.Restrict, dec.interval(n))
+		}
+	}
+	if b.Handoff.IsSet() || b.Every.IsSet() {
+		r.Rotation = dec.rotation(b)
+	} else if len(r.Users) > 1 && r.Rotation.IsZero() {
+		dec.add(dec.doc.At(node).Errorf("nothing says when the next user takes over").
+			WithHint(`add handoff: "0 9 * * MON" or every: 12h; users who are on call together are a list in the list: users: [[ana, bo]]`))
+	}
+	return r
+}
+
+func (dec *scheduleDecoder) rotation(b rosterBlock) Rotation {
+	switch {
+	case b.Handoff.IsSet() && b.Every.IsSet():
+		dec.add(b.Every.Place.Errorf("handoff and every exclude each other").WithHint("handoff is a cron expression, every the length of a turn"))
+	case b.Handoff.IsSet():
+		c, err := ParseCron(b.Handoff.Value)
+		if err != nil && b.Handoff.IsValid() {
+			p := b.Handoff.Place.Errorf("expected a cron expression such as \"0 9 * * MON\", found %q: %v", b.Handoff.Value, err)
+			if fields := strings.Fields(b.Handoff.Value); len(fields) == 5 && fields[4] == "7" {
+				p = p.WithHint("Sunday is 0, or SUN")
+			}
+			dec.add(p)
+		}
+		return Rotation{Handoff: c}
+	case b.Every.IsValid() && b.Every.Value < time.Minute:
+		dec.add(b.Every.Place.Errorf("a turn must last a minute at least, found %s", model.Duration(b.Every.Value)))
+	default:
+		return Rotation{Every: b.Every.Value}
+	}
+	return Rotation{}
+}
+
+// users decodes a line: each entry a user, or a list of users who are on call together.
+func (dec *scheduleDecoder) users(n *yaml.Node) [][]string {
+	var nodes []*yaml.Node
+	dec.decode(n, &nodes)
+	var line [][]string
+	for _, node := range nodes {
+		var together problem.Strings
+		if !dec.decode(node, &together) {
+			continue
+		}
+		if entry := dec.names(together); len(entry) > 0 {
+			line = append(line, entry)
+		} else {
+			dec.add(dec.doc.At(node).Errorf("expected a user, or a list of users who are on call together, found an empty list").
+				WithHint("a turn in which nobody is on call is a restriction: restrict"))
+		}
+	}
+	return line
+}
+
+// names decodes users who are named together.
+func (dec *scheduleDecoder) names(users problem.Strings) []string {
+	var names []string
+	for _, u := range users {
+		if slices.Contains(names, u.Value) {
+			dec.add(u.Place.Errorf("user %q is given twice here", u.Value))
+			continue
+		}
+		dec.refs = append(dec.refs, Ref{Kind: string(TargetUser), Name: u.Value, At: u.Place})
+		names = append(names, u.Value)
+	}
+	return names
+}
+
+// interval decodes an interval as Alertmanager writes it in time_intervals.
+func (dec *scheduleDecoder) interval(n *yaml.Node) timeinterval.TimeInterval {
+	var ti timeinterval.TimeInterval
+	if dec.decode(n, &ti) && ti.Times == nil && ti.Weekdays == nil && ti.DaysOfMonth == nil && ti.Months == nil && ti.Years == nil {
+		dec.add(dec.doc.At(n).Errorf("this interval limits nothing").WithHint("it needs times, weekdays, days_of_month, months or years"))
+	}
+	return ti
+}
+
+// instantLayouts are how the file writes an instant, in the schedule's zone where it names no offset.
+var instantLayouts = []string{"2006-01-02T15:04", "2006-01-02 15:04", "2006-01-02T15:04:05", "2006-01-02 15:04:05"}
+
+// instant decodes an instant. A date without a time of day is that day's first handoff: who hands over at nine
+// on Mondays and starts on a Monday means nine o'clock. On a day without one it is midnight.
+func (dec *scheduleDecoder) instant(a problem.At[string], handoff Cron) time.Time {
+	if !a.IsValid() {
+		return time.Time{}
+	}
+	if t, err := time.Parse(time.RFC3339, a.Value); err == nil {
+		return t.In(dec.loc)
+	}
+	for _, layout := range instantLayouts {
+		if w, err := time.Parse(layout, a.Value); err == nil {
+			return instantOf(w, dec.loc)
+		}
+	}
+	w, err := time.Parse(time.DateOnly, a.Value)
+	if err != nil {
+		dec.add(a.Place.Errorf("expected a date such as 2026-01-05 or a time such as 2026-01-05T09:00, found %q", a.Value))
+		return time.Time{}
+	}
+	if !handoff.IsZero() {
+		if first, ok := handoff.next(w.Add(-time.Minute)); ok && first.Before(w.Add(day)) {
+			w = first
+		}
+	}
+	return instantOf(w, dec.loc)
+}

@@ -1,0 +1,50 @@
+package oncall
+
+import "time"
+
+// People agree on shifts by the clock on the wall, so handoffs and restrictions are worked out on wall time
+// and only then become instants. A wall time is written as a time.Time in UTC that has the same digits: in
+// that form every day has 24 hours, and nothing is missing or twice.
+
+// wallOf returns what clocks in loc show at t.
+func wallOf(t time.Time, loc *time.Location) time.Time {
+	_, offset := t.In(loc).Zone()
+	return t.UTC().Add(time.Duration(offset) * time.Second)
+}
+
+// instantOf returns the first instant at which clocks in loc show the wall time w, or have gone past it: where
+// clocks are put back and show w twice, the first of both; where they are put forward over w, the moment
+// when they are.
+func instantOf(w time.Time, loc *time.Location) time.Time {
+	// No zone was ever 16 hours off, so nowhere do clocks show w before this.
+	const farthest = 16 * time.Hour
+	at := w.Add(-farthest).In(loc)
+	for {
+		_, offset := at.Zone()
+		start, end := at.ZoneBounds()
+		t := w.Add(-time.Duration(offset) * time.Second)
+		if !start.IsZero() && t.Before(start) {
+			t = start
+		}
+		if end.IsZero() || t.Before(end) {
+			return t.In(loc)
+		}
+		at = end
+	}
+}
+
+// passedAt returns the latest wall time that clocks in loc have shown up to t. It differs from wallOf after
+// they were put back. For any wall time w: instantOf(w) is at or before t just if w is at or before passedAt(t).
+func passedAt(t time.Time, loc *time.Location) time.Time {
+	// Clocks were never put back by more than a day.
+	const longest = 48 * time.Hour
+	passed := wallOf(t, loc)
+	for start, _ := t.In(loc).ZoneBounds(); !start.IsZero() && t.Sub(start) < longest; {
+		before := start.Add(-time.Nanosecond)
+		if w := wallOf(before, loc); w.After(passed) {
+			passed = w
+		}
+		start, _ = before.In(loc).ZoneBounds()
+	}
+	return passed
+}
