@@ -21,6 +21,7 @@ type ActOptions struct {
 	// ExternalLabels returns the labels that were added to alerts on their way to incidents, so that an
 	// explanation finds the alerts as they were evaluated. nil: none.
 	ExternalLabels func() labels.Labels
+	Silences       Silencer     // nil: nobody can silence from an incident
 	Logger         *slog.Logger // nil: silent
 }
 
@@ -29,11 +30,13 @@ type ActOptions struct {
 type Acts struct {
 	o   ActOptions
 	log *slog.Logger
+
+	silencing chan struct{} // holds a token while a silence is made from an incident
 }
 
 // NewActs makes an Acts.
 func NewActs(o ActOptions) *Acts {
-	return &Acts{o: o, log: logger(o.Logger)}
+	return &Acts{o: o, log: logger(o.Logger), silencing: make(chan struct{}, 1)}
 }
 
 // AlreadyDone is the reply to a request that was committed before.

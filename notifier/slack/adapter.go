@@ -38,6 +38,8 @@ type Acts interface {
 	Incident(ctx context.Context, number int64) (oncall.Incident, error)
 	// Incidents lists incidents, newest first.
 	Incidents(ctx context.Context, f oncall.IncidentFilter) ([]oncall.Incident, error)
+	// Silence silences the alerts of an incident, once for each request: one seen before is notifier.AlreadyDone.
+	Silence(ctx context.Context, number int64, w oncall.SilenceWish, request string) (notifier.Silenced, error)
 	// Why explains in plain lines how the incident came about and whom it told.
 	Why(ctx context.Context, number int64) (string, error)
 }

@@ -15,6 +15,7 @@ import (
 // summary is what a message needs to know of an incident's alerts, however many there are.
 type summary struct {
 	total, firing, unknown int
+	muted                  int                    // of those firing
 	unknownSince           time.Time              // earliest
 	shown                  []oncall.IncidentAlert // firing before resolved, oldest first; at most maxInstances
 	kinds                  []oncall.IncidentAlert // the first to show of each alertname
@@ -31,6 +32,9 @@ func summarise(all []oncall.IncidentAlert) summary {
 			continue
 		}
 		s.firing++
+		if !all[i].MutedSince.IsZero() {
+			s.muted++
+		}
 		if u := all[i].UnknownSince; !u.IsZero() {
 			s.unknown++
 			if s.unknownSince.IsZero() || u.Before(s.unknownSince) {
@@ -159,6 +163,8 @@ func instance(al oncall.IncidentAlert, differ []string, now time.Time) string {
 			s += " " + moment(al.ResolvedAt, now)
 		}
 		return s
+	case !al.MutedSince.IsZero():
+		s += " · 🔇 muted"
 	case !al.UnknownSince.IsZero():
 		s += " · ⚠️ unknown since " + moment(al.UnknownSince, now)
 	}

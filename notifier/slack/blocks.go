@@ -1,7 +1,6 @@
 package slack
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -71,8 +70,16 @@ func stateWord(s oncall.IncidentState) (emoji, word string) {
 	return "❔", fit(string(s), 20)
 }
 
+// standing is the state in a word. One that nobody has and that pauses is not burning.
+func standing(in oncall.Incident) (emoji, word string) {
+	if in.State == oncall.IncidentTriggered && !in.PausedSince.IsZero() {
+		return "🔇", "Paused"
+	}
+	return stateWord(in.State)
+}
+
 func header(in oncall.Incident) goslack.Block {
-	emoji, word := stateWord(in.State)
+	emoji, word := standing(in)
 	start := fmt.Sprintf("%s %s · #%d ", emoji, word, in.Number)
 	title := fit(in.Title, maxHeader-utf8.RuneCountInString(start))
 	shown := true
@@ -81,7 +88,7 @@ func header(in oncall.Incident) goslack.Block {
 }
 
 func fallback(in oncall.Incident) string {
-	emoji, word := stateWord(in.State)
+	emoji, word := standing(in)
 	s := fmt.Sprintf("%s %s #%d", emoji, word, in.Number)
 	if in.Severity != "" {
 		s += " " + prose(in.Severity, 30)
@@ -109,6 +116,9 @@ func facts(in oncall.Incident, a summary, now time.Time) string {
 		parts = append(parts, plural(a.total, "alert")+" resolved")
 	default:
 		parts = append(parts, fmt.Sprintf("%d of %s firing", a.firing, plural(a.total, "alert")))
+	}
+	if a.muted > 0 && in.PausedSince.IsZero() {
+		parts = append(parts, fmt.Sprintf("%d muted", a.muted))
 	}
 	parts = append(parts, "since "+moment(in.TriggeredAt, now))
 	s := strings.Join(parts, " · ")
@@ -166,6 +176,9 @@ func people(in oncall.Incident, now time.Time) string {
 		lines = append(lines, fmt.Sprintf("Resolved at %s, %s, after %s",
 			moment(in.ResolvedAt, now), by, span(in.ResolvedAt.Sub(in.TriggeredAt))))
 	}
+	if !in.PausedSince.IsZero() {
+		lines = append(lines, pausedLine(in, now))
+	}
 	if in.Assignee != "" && in.Assignee != in.AcknowledgedBy {
 		lines = append(lines, "Assigned to "+actor(in.Assignee))
 	}
@@ -176,6 +189,17 @@ func people(in oncall.Incident, now time.Time) string {
 		lines = append(lines, next)
 	}
 	return strings.Join(lines, "\n")
+}
+
+// pausedLine is why nobody is told of an open incident.
+func pausedLine(in oncall.Incident, now time.Time) string {
+	line := "🔇 *Paused* since " + moment(in.PausedSince, now) + ": " + prose(strings.TrimPrefix(in.Next, "paused: "), 200)
+	for _, al := range in.Alerts {
+		if al.State == oncall.StateFiring && al.MutedWhy != "" {
+			return line + " · " + prose(al.MutedWhy, 400)
+		}
+	}
+	return line
 }
 
 func actor(name string) string {
@@ -236,6 +260,9 @@ func unreached(in oncall.Incident, t oncall.Told) (failed bool) {
 
 // nextLine is what happens by itself, as the core worked it out.
 func nextLine(in oncall.Incident, now time.Time) string {
+	if !in.PausedSince.IsZero() {
+		return "Next: nothing while that lasts; then it goes on where it stood"
+	}
 	if in.Next == "" {
 		switch in.State {
 		case oncall.IncidentTriggered:
@@ -314,9 +341,9 @@ func buttons(in oncall.Incident, a summary) goslack.Block {
 	switch in.State {
 	case oncall.IncidentTriggered:
 		set = append(set, button(in, actionAcknowledge, "Acknowledge", goslack.StylePrimary),
-			resolveButton(in, a), button(in, actionEscalate, "Escalate", ""))
+			resolveButton(in, a), button(in, actionEscalate, "Escalate", ""), silenceMenu(in))
 	case oncall.IncidentAcknowledged, oncall.IncidentSnoozed:
-		set = append(set, button(in, actionUnacknowledge, "Unacknowledge", ""), resolveButton(in, a))
+		set = append(set, button(in, actionUnacknowledge, "Unacknowledge", ""), resolveButton(in, a), silenceMenu(in))
 	default:
 		return nil
 	}
@@ -329,11 +356,7 @@ func button(in oncall.Incident, action, text string, style goslack.Style) *gosla
 	if action == actionEscalate {
 		v.Seen = &oncall.Seen{Round: in.Round, Tier: in.NextTier - 1}
 	}
-	value, err := json.Marshal(v)
-	if err != nil { // integers and a word: cannot happen
-		panic(err)
-	}
-	return &goslack.ButtonBlockElement{Type: goslack.METButton, ActionID: action, Value: string(value), Style: style,
+	return &goslack.ButtonBlockElement{Type: goslack.METButton, ActionID: action, Value: marshalled(v), Style: style,
 		Text: &goslack.TextBlockObject{Type: goslack.PlainTextType, Text: text}}
 }
 

@@ -39,6 +39,14 @@ func goldenCases() map[string]struct {
 	lost := fire(1, t0)[0]
 	lost.Status, lost.At, lost.Reason = oncall.ChangeUnknown, t0.Add(3*time.Minute), "the query failed"
 	unknown := step(one, lost.At, oncall.AlertsChanged{Changes: []oncall.AlertChange{lost}})
+	mute := func(n int) []oncall.AlertChange {
+		cs := fire(2, t0)[:n]
+		for i := range cs {
+			cs[i].Status, cs[i].At, cs[i].Reason = oncall.ChangeMuted, t0.Add(3*time.Minute), "silenced by ana until 14:00: <!here> deploy"
+		}
+		return cs
+	}
+	two := open(42, t0, fire(2, t0))
 	nasty := fire(2, t0)
 	for i := range nasty {
 		nasty[i].Labels = labels.FromStrings("alertname", "ذاكرة الجلسة", "service", "session", "severity", "*critical*",
@@ -54,6 +62,8 @@ func goldenCases() map[string]struct {
 		"resolved":     {resolved, t0.Add(17 * time.Minute)},
 		"unknown":      {unknown, t0.Add(4 * time.Minute)},
 		"nasty":        {open(44, t0, nasty), t0},
+		"muted":        {step(two, t0.Add(3*time.Minute), oncall.AlertsChanged{Changes: mute(1)}), t0.Add(4 * time.Minute)},
+		"paused":       {step(two, t0.Add(3*time.Minute), oncall.AlertsChanged{Changes: mute(2)}), t0.Add(4 * time.Minute)},
 	}
 }
 

@@ -62,6 +62,9 @@ func (a *Adapter) run(ctx context.Context, text string, who person, request stri
 	if t.verb == "why" {
 		return a.why(ctx, t.number)
 	}
+	if t.verb == "silence" {
+		return a.silence(ctx, t, who, request)
+	}
 	return a.act(ctx, t, v, who, request)
 }
 
@@ -164,7 +167,7 @@ func (a *Adapter) lines(ins []oncall.Incident) string {
 
 // line is one incident on one line.
 func (a *Adapter) line(in oncall.Incident, now time.Time) string {
-	emoji, word := stateWord(in.State)
+	emoji, word := standing(in)
 	s := fmt.Sprintf("%s *#%d* %s", emoji, in.Number, strings.ToLower(word))
 	switch in.State {
 	case oncall.IncidentSnoozed:

@@ -112,6 +112,7 @@ type acts struct {
 	incidents map[int64]oncall.Incident
 	seen      map[string]bool
 	done      []oncall.Command // committed, in order
+	silenced  []oncall.Silence // set, in order
 	fail      error            // returned instead of working
 	seenErr   bool             // a request seen before is an error, not a reply
 	hang      bool             // Act waits for its context to end
@@ -194,6 +195,44 @@ func (a *acts) Why(ctx context.Context, number int64) (string, error) {
 		fmt.Fprintf(&b, "%s %s `code` <!channel>\n", e.At.UTC().Format("15:04:05"), e.Text)
 	}
 	return b.String(), nil
+}
+
+func (a *acts) Silence(ctx context.Context, number int64, w oncall.SilenceWish, request string) (notifier.Silenced, error) {
+	if a.hang {
+		<-ctx.Done()
+		return notifier.Silenced{}, ctx.Err()
+	}
+	in, err := a.Incident(ctx, number)
+	if err != nil {
+		return notifier.Silenced{}, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.fail != nil {
+		return notifier.Silenced{}, a.fail
+	}
+	if request == "" || a.seen[request] {
+		return notifier.Silenced{Incident: in, Reply: notifier.AlreadyDone}, nil
+	}
+	s, err := oncall.SilenceOf(in, w, time.Now())
+	if err != nil {
+		return notifier.Silenced{}, err
+	}
+	a.seen[request] = true
+	a.silenced = append(a.silenced, s)
+	a.incidents[number] = apply(in, oncall.Decide(time.Now(), in, oncall.SilencedNote(s, w.Via), testPolicy()), time.Now())
+	return notifier.Silenced{Silence: s, Incident: in, Reply: fmt.Sprintf("#%d is silenced: all alerts with %s", number, s.Matchers)}, nil
+}
+
+// silences returns what was silenced: for how long, by whom, why.
+func (a *acts) silences() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var out []string
+	for _, s := range a.silenced {
+		out = append(out, fmt.Sprintf("#%d %s %s %s: %s", s.Incident, s.EndsAt.Sub(s.StartsAt), s.Matchers, s.CreatedBy, s.Comment))
+	}
+	return out
 }
 
 func (a *acts) committed() []oncall.Command {

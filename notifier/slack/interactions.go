@@ -14,6 +14,7 @@ import (
 // interaction is the part of Slack's payload that we read.
 type interaction struct {
 	Type        string `json:"type"`
+	TriggerID   string `json:"trigger_id"`
 	ResponseURL string `json:"response_url"`
 	User        struct {
 		ID       string `json:"id"`
@@ -23,7 +24,20 @@ type interaction struct {
 	Actions []struct {
 		ActionID string `json:"action_id"`
 		Value    string `json:"value"`
+
+		SelectedOption struct {
+			Value string `json:"value"`
+		} `json:"selected_option"` // of a menu
 	} `json:"actions"`
+	View submitted `json:"view"` // of a dialog that was sent off
+}
+
+// caller is what Slack says the person is called.
+func (in interaction) caller() string {
+	if in.User.Username != "" {
+		return in.User.Username
+	}
+	return in.User.Name
 }
 
 // parseInteraction reads the form that carries the payload. A payload of another type than block_actions
@@ -68,8 +82,8 @@ func commandOf(actionID, value string) (press, oncall.Command, error) {
 	return p, c, nil
 }
 
-// InteractionHandler serves /slack/interactions: the buttons. A press is committed, then answered; the
-// delivery loop then redraws the message.
+// InteractionHandler serves /slack/interactions: the buttons, the menu of silences and its dialog. A press is
+// committed, then answered; the delivery loop then redraws the message.
 func (a *Adapter) InteractionHandler() http.Handler {
 	return a.callback("interactions", func(w http.ResponseWriter, r *http.Request, s signed) {
 		in, err := parseInteraction(s.body)
@@ -77,12 +91,16 @@ func (a *Adapter) InteractionHandler() http.Handler {
 			fail(w, http.StatusBadRequest, err.Error())
 			return
 		}
-		if in.Type != "block_actions" || len(in.Actions) == 0 {
-			return // shortcuts and dialogs are none of ours: an empty 200
-		}
 		// The commit must not be given up because Slack hung up.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), answerTimeout)
 		defer cancel()
+		if in.Type == "view_submission" && in.View.CallbackID == actionSilence {
+			a.submit(ctx, w, in, s.id)
+			return
+		}
+		if in.Type != "block_actions" || len(in.Actions) == 0 {
+			return // shortcuts and other dialogs are none of ours: an empty 200
+		}
 		if text, err := a.press(ctx, in, s.id); err != nil {
 			a.log.Error("A press was not committed", "err", a.redact(err.Error()))
 			a.privately(in.ResponseURL, explain(err))
@@ -97,15 +115,18 @@ func (a *Adapter) InteractionHandler() http.Handler {
 // an error means that nothing is known to be committed.
 func (a *Adapter) press(ctx context.Context, in interaction, request string) (text string, err error) {
 	act := in.Actions[0]
+	if act.ActionID == actionSilence {
+		if who := a.identify(in.User.ID, in.caller()); who.may {
+			return a.askWhy(ctx, in, who), nil
+		} else {
+			return stranger(who), nil
+		}
+	}
 	p, c, err := commandOf(act.ActionID, act.Value)
 	if err != nil {
 		return "Nothing was changed: " + err.Error() + ".", nil
 	}
-	called := in.User.Username
-	if called == "" {
-		called = in.User.Name
-	}
-	who := a.identify(in.User.ID, called)
+	who := a.identify(in.User.ID, in.caller())
 	if !who.may {
 		return stranger(who), nil
 	}

@@ -16,11 +16,11 @@ import (
 
 // typed is what somebody typed after the slash command, understood.
 type typed struct {
-	verb   string // a key of verbs
-	number int64  // 0: none was named
-	until  time.Duration
-	user   string // assign: "<@U02ANA>", "ana" or "me", as typed but for the @
-	text   string // note
+	verb   string        // a key of verbs
+	number int64         // 0: none was named
+	until  time.Duration // snooze, silence
+	user   string        // assign: "<@U02ANA>", "ana" or "me", as typed but for the @
+	text   string        // note, silence
 }
 
 // verb describes a subcommand.
@@ -44,13 +44,14 @@ var verbs = []verb{
 	{name: "snooze", usage: "snooze #n 30m", does: "be quiet until then", kind: oncall.CmdSnooze},
 	{name: "assign", usage: "assign #n @user", does: "somebody else has it", kind: oncall.CmdAssign},
 	{name: "note", usage: "note #n text", does: "write it on the timeline", kind: oncall.CmdNote},
-	{name: "silence", later: true}, {name: "who", later: true}, {name: "page", later: true}, {name: "override", later: true},
+	{name: "silence", usage: "silence #n 2h why", does: "mute its alerts until then, with a reason"},
+	{name: "who", later: true}, {name: "page", later: true}, {name: "override", later: true},
 }
 
 // synonyms are forgiven.
 var synonyms = map[string]string{
 	"acknowledge": "ack", "unacknowledge": "unack", "ls": "list", "incidents": "list", "show": "why",
-	"close": "resolve", "?": "help", "-h": "help", "--help": "help", "explain": "why", "comment": "note", "oncall": "who",
+	"close": "resolve", "?": "help", "-h": "help", "--help": "help", "explain": "why", "comment": "note", "oncall": "who", "mute": "silence",
 }
 
 func verbNamed(name string) (verb, bool) {
@@ -108,6 +109,9 @@ func parse(text, command string) (t typed, complaint string) {
 // parseRest reads what follows the incident's number.
 func parseRest(t typed, v verb, rest, usage string) (typed, string) {
 	rest = strings.TrimSpace(rest)
+	if v.name == "silence" {
+		return parseSilence(t, rest, usage)
+	}
 	switch v.kind {
 	case oncall.CmdSnooze:
 		d, err := model.ParseDuration(strings.ToLower(strings.TrimPrefix(rest, "for ")))
@@ -132,6 +136,30 @@ func parseRest(t typed, v verb, rest, usage string) (typed, string) {
 		if rest != "" {
 			return t, "What is " + code(plainly(rest), 60) + "?" + usage
 		}
+	}
+	return t, ""
+}
+
+// parseSilence reads for how long, and why.
+func parseSilence(t typed, rest, usage string) (typed, string) {
+	length, why, ok := cutLength(rest)
+	if !ok || length <= 0 {
+		if rest == "" {
+			return t, "For how long, and why?" + usage
+		}
+		if _, err := oncall.ParseSilenceDuration(plainly(rest)); err != nil {
+			return t, prose(err.Error(), 400) + "." + usage
+		}
+		return t, "For how long?" + usage
+	}
+	if t.until = length; t.until > oncall.MaxSilence {
+		return t, "That is too long: at most 30d. For hours that come back, use time_intervals in the configuration." + usage
+	}
+	if t.text = plainly(why); t.text == "" {
+		return t, "Why? A silence needs a reason, for those who wonder why no page came." + usage
+	}
+	if utf8.RuneCountInString(t.text) > maxNote {
+		return t, fmt.Sprintf("The reason is too long: at most %d characters.", maxNote)
 	}
 	return t, ""
 }

@@ -116,6 +116,7 @@ func replyText(r oncall.Reply) string {
 		string(oncall.EntryTriggered): "🔴", string(oncall.EntryEscalated): "⏫", string(oncall.EntryAcknowledged): "✋", string(oncall.EntryUnacknowledged): "🔴",
 		string(oncall.EntryResolved): "✅", string(oncall.EntrySnoozed): "💤", string(oncall.EntryExhausted): "🆘",
 		string(oncall.EntryNotDelivered): "⚠️", string(oncall.EntryAlertUnknown): "⚠️", string(oncall.EntryNote): "📝",
+		string(oncall.EntryPaused): "🔇", string(oncall.EntryResumed): "▶️", string(oncall.EntrySilenced): "🔇", string(oncall.EntrySilenceEnding): "⏳",
 	}
 	text := prose(r.Text, 2900)
 	if text == "" {

@@ -214,13 +214,7 @@ func (s *Server) method(method string, args map[string]string) (map[string]any, 
 		}
 		return map[string]any{"user": map[string]any{"id": u.ID, "name": u.Name, "real_name": u.Name}}, nil
 	case "views.open":
-		if args["trigger_id"] == "" {
-			return nil, refuse("invalid_trigger_id")
-		}
-		if !json.Valid([]byte(args["view"])) {
-			return nil, refuse("invalid_arguments", "view is no JSON")
-		}
-		return map[string]any{"view": json.RawMessage(args["view"])}, nil
+		return s.openView(args)
 	}
 	return nil, refuse("unknown_method")
 }

@@ -25,6 +25,10 @@ const (
 	maxButtonValue = 2000
 	maxID          = 255
 	maxURL         = 3000
+	maxPlaceholder = 150
+	maxOptions     = 100
+	maxOptionText  = 75
+	maxOptionValue = 150
 )
 
 // object is a JSON object that is checked key by key.
@@ -150,7 +154,12 @@ func (c *checker) block(at string, b object) {
 		c.keys(at, b, "type", "block_id", "elements")
 		seen := map[string]bool{}
 		for i, e := range c.list(at, b, "elements", maxActions) {
-			c.button(fmt.Sprintf("%s/elements/%d", at, i), e, seen)
+			at := fmt.Sprintf("%s/elements/%d", at, i)
+			if e.str("type") == "static_select" {
+				c.menu(at, e, seen)
+			} else {
+				c.button(at, e, seen)
+			}
 		}
 	case "image":
 		c.keys(at, b, "type", "block_id", "image_url", "alt_text", "title")
@@ -216,14 +225,7 @@ func (c *checker) button(at string, e object, actionIDs map[string]bool) {
 	}
 	c.keys(at, e, "type", "text", "action_id", "url", "value", "style", "confirm", "accessibility_label")
 	c.text(at+"/text", e.object("text"), maxButtonText, "plain_text")
-	switch id := e.str("action_id"); {
-	case utf8.RuneCountInString(id) > maxID:
-		c.add(at+"/action_id", "must be no more than %d characters", maxID)
-	case id != "" && actionIDs[id]:
-		c.add(at+"/action_id", "is not unique")
-	default:
-		actionIDs[id] = true
-	}
+	c.actionID(at, e, actionIDs)
 	if utf8.RuneCountInString(e.str("value")) > maxButtonValue {
 		c.add(at+"/value", "must be no more than %d characters", maxButtonValue)
 	}
@@ -237,6 +239,31 @@ func (c *checker) button(at string, e object, actionIDs map[string]bool) {
 	}
 	if e.has("confirm") {
 		c.confirm(at+"/confirm", e.object("confirm"))
+	}
+}
+
+func (c *checker) actionID(at string, e object, actionIDs map[string]bool) {
+	switch id := e.str("action_id"); {
+	case utf8.RuneCountInString(id) > maxID:
+		c.add(at+"/action_id", "must be no more than %d characters", maxID)
+	case id != "" && actionIDs[id]:
+		c.add(at+"/action_id", "is not unique")
+	default:
+		actionIDs[id] = true
+	}
+}
+
+func (c *checker) menu(at string, e object, actionIDs map[string]bool) {
+	c.keys(at, e, "type", "placeholder", "action_id", "options", "initial_option", "confirm", "focus_on_load")
+	c.text(at+"/placeholder", e.object("placeholder"), maxPlaceholder, "plain_text")
+	c.actionID(at, e, actionIDs)
+	for i, o := range c.list(at, e, "options", maxOptions) {
+		at := fmt.Sprintf("%s/options/%d", at, i)
+		c.keys(at, o, "text", "value", "description")
+		c.text(at+"/text", o.object("text"), maxOptionText, "plain_text")
+		if n := utf8.RuneCountInString(o.str("value")); n == 0 || n > maxOptionValue {
+			c.add(at+"/value", "must be 1 to %d characters", maxOptionValue)
+		}
 	}
 }
 

@@ -21,11 +21,13 @@ import (
 
 // Answer is what tocsin answered to a press or a command.
 type Answer struct {
-	Status  int
-	Body    string
-	Text    string // what the person sees at once; "" for none
-	Took    time.Duration
-	Request *Signed // to send it again, as an eavesdropper would
+	Status int
+	Body   string
+	Text   string // what the person sees at once; "" for none
+
+	ContentType string
+	Took        time.Duration
+	Request     *Signed // to send it again, as an eavesdropper would
 }
 
 // Signed is a request with a valid signature.
@@ -71,7 +73,7 @@ func (s *Server) Send(ctx context.Context, r *Signed) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	return Answer{Status: resp.StatusCode, Body: string(body), Took: time.Since(start), Request: r}, nil
+	return Answer{Status: resp.StatusCode, Body: string(body), ContentType: resp.Header.Get("Content-Type"), Took: time.Since(start), Request: r}, nil
 }
 
 // Command types a slash command, "ack #42", and shows its answer to the user alone.
@@ -129,6 +131,11 @@ func (s *Server) PressAsSeen(ctx context.Context, tocsinURL string, m Message, a
 		return Answer{}, err
 	}
 	form := url.Values{"payload": {string(payload)}}
+	return s.interact(ctx, tocsinURL, form, at)
+}
+
+// interact sends what follows from a press.
+func (s *Server) interact(ctx context.Context, tocsinURL string, form url.Values, at time.Time) (Answer, error) {
 	a, err := s.Send(ctx, s.Sign(strings.TrimRight(tocsinURL, "/")+"/slack/interactions", []byte(form.Encode()), at))
 	if err == nil && a.Status == http.StatusOK && len(a.Body) > 0 {
 		return a, fmt.Errorf("a press is answered with an empty body, not %q", a.Body)
@@ -186,7 +193,9 @@ func (s *Server) userName(id string) string {
 func (s *Server) trigger() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.newID("trigger.")
+	id := s.newID("trigger.")
+	s.triggers[id] = time.Now()
+	return id
 }
 
 // responseURL takes private answers: five within half an hour.

@@ -2,8 +2,8 @@
 // tocsin uses, refuses what Slack refuses, records everything, and can fail before, during and after its
 // work. It also plays the people: it presses buttons and types commands with correctly signed requests.
 //
-// It knows nothing of tocsin; what it takes for right is written here a second time, on purpose. It does not
-// imitate Slack's users, files, searches or modals.
+// It knows nothing of tocsin; what it takes for right is written here a second time, on purpose. Of
+// modals it knows those with texts and one-line answers; it does not imitate Slack's users, files or searches.
 //
 // Start reading at Server. In a synctest bubble use Transport instead of a listener.
 package slacktest
@@ -87,6 +87,8 @@ type Server struct {
 	calls    []Call
 	faults   []*Fault
 	answers  map[string]*responseURL
+	triggers map[string]time.Time // not used yet, by when they were given
+	views    []*View
 	lastPost map[string]time.Time
 	nextID   int
 	lastTS   int64 // microseconds
@@ -114,7 +116,7 @@ func New(o Options) *Server {
 	if o.AnswerWithin == 0 {
 		o.AnswerWithin = 3 * time.Second
 	}
-	s := &Server{opts: o, channels: map[string]*Channel{}, users: map[string]User{}, answers: map[string]*responseURL{},
+	s := &Server{opts: o, channels: map[string]*Channel{}, users: map[string]User{}, answers: map[string]*responseURL{}, triggers: map[string]time.Time{},
 		lastPost: map[string]time.Time{}, watchers: map[chan struct{}]bool{}}
 	for _, name := range o.Channels {
 		s.AddChannel(Channel{Name: name})

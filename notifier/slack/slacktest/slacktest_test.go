@@ -124,7 +124,12 @@ func TestMethods(t *testing.T) {
 		{"conversations.list", nil, ""},
 		{"users.info", []string{"user", "U1"}, ""},
 		{"users.info", []string{"user", "U9"}, "user_not_found"},
-		{"views.open", []string{"trigger_id", "1", "view", "{}"}, ""},
+		{"views.open", []string{"trigger_id", "1", "view", "{}"}, "invalid_trigger_id"},
+		{"views.open", []string{"trigger_id", "trigger.0", "view", "{}"}, "exchanged_trigger_id"},
+		{"views.open", []string{"trigger_id", c.s.trigger(), "view", "{}"}, "invalid_arguments"},
+		{"views.open", []string{"trigger_id", c.s.trigger(), "view", `{"type":"modal","title":{"type":"plain_text","text":"A title that is far too long"},"blocks":[{"type":"divider"}]}`}, "invalid_arguments"},
+		{"views.open", []string{"trigger_id", c.s.trigger(), "view", `{"type":"modal","title":{"type":"plain_text","text":"T"},"blocks":[{"type":"input","block_id":"b","label":{"type":"plain_text","text":"L"},"element":{"type":"plain_text_input","action_id":"a"}}]}`}, "invalid_arguments"},
+		{"views.open", []string{"trigger_id", c.s.trigger(), "view", `{"type":"modal","title":{"type":"plain_text","text":"T"},"submit":{"type":"plain_text","text":"S"},"blocks":[{"type":"input","block_id":"b","label":{"type":"plain_text","text":"L"},"element":{"type":"plain_text_input","action_id":"a"}}]}`}, ""},
 		{"chat.nonsense", nil, "unknown_method"},
 	} {
 		r := c.call(x.method, x.args...)
