@@ -81,7 +81,9 @@ func TestInhibitorAffected(t *testing.T) {
 		h.Set(fp, labels.FromStrings("t", "1", "e", e, "fp", fmt.Sprint(fp)), true)
 	}
 	expect("targets alone")
-	source := func(fp uint64, firing bool) { h.Set(fp, labels.FromStrings("s", "1", "e", "x", "fp", fmt.Sprint(fp)), firing) }
+	source := func(fp uint64, firing bool) {
+		h.Set(fp, labels.FromStrings("s", "1", "e", "x", "fp", fmt.Sprint(fp)), firing)
+	}
 	source(10, true)
 	expect("a source", 1, 2)
 	source(10, true)
