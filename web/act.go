@@ -45,7 +45,8 @@ type body map[string]json.RawMessage
 // acted is the answer to a command that was done: the incident as it is now, and one sentence.
 type acted struct {
 	oncall.IncidentView
-	Reply string `json:"reply"`
+	Reply   string `json:"reply"`
+	Silence string `json:"silence,omitempty"` // ID of the silence that was set
 }
 
 func (w *Web) actHandler(a action) http.HandlerFunc {

@@ -121,6 +121,10 @@ func (w *Web) pressed(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	kind := oncall.CommandKind(r.PathValue("action"))
+	if kind == silenceAction.kind {
+		w.pressedSilence(rw, r, number)
+		return
+	}
 	if kind != oncall.CmdAcknowledge && kind != oncall.CmdUnacknowledge && kind != oncall.CmdResolve {
 		w.notFound(rw, r)
 		return

@@ -15,6 +15,7 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 
+	"tocsin/notifier"
 	"tocsin/oncall"
 )
 
@@ -99,6 +100,22 @@ func (m *memory) Act(_ context.Context, number int64, c oncall.Command, _ string
 		return oncall.Decision{}, oncall.Errorf(oncall.CodeNotFound, "there is no incident #%d", number)
 	}
 	return m.decide(number, now(), c), nil
+}
+
+func (m *memory) Silence(ctx context.Context, number int64, w oncall.SilenceWish, _ string) (notifier.Silenced, error) {
+	in, err := m.Incident(ctx, number)
+	if err != nil {
+		return notifier.Silenced{}, err
+	}
+	s, err := oncall.SilenceOf(in, w, now())
+	if err != nil {
+		return notifier.Silenced{}, err
+	}
+	s.ID = "5f1c1f9e-0000-4000-8000-000000000001"
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.decide(number, now(), oncall.SilencedNote(s, w.Via))
+	return notifier.Silenced{Silence: s, Incident: in, Reply: "silenced: " + s.Matchers.String()}, nil
 }
 
 func (m *memory) Incident(_ context.Context, number int64) (oncall.Incident, error) {

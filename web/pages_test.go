@@ -125,3 +125,24 @@ func TestAPressInTheConsole(t *testing.T) {
 		t.Errorf("a refusal: %d %s", rec.Code, rec.Body)
 	}
 }
+
+func TestSilencingInTheConsole(t *testing.T) {
+	m := newMemory()
+	h := site(t, m, nil).Handler()
+	form := []string{"Content-Type", "application/x-www-form-urlencoded", "Sec-Fetch-Site", "same-origin"}
+	rec := ask(h, "POST", "/incidents/42/silence", "user=ana&duration=4h&comment=deploy", form...)
+	if rec.Code != http.StatusSeeOther || rec.Header().Get("Location") != "../42" {
+		t.Fatalf("%d %v", rec.Code, rec.Header())
+	}
+	if body := ask(h, "GET", "/incidents/42", "").Body.String(); !strings.Contains(body, "(console): deploy") || !strings.Contains(body, "Silence its alerts") {
+		t.Errorf("the page shows no silence:\n%s", body)
+	}
+	for _, bad := range []string{"user=ana&duration=4h&comment=+", "user=ana&duration=weekly&comment=x", "user=ana&comment=x"} {
+		if rec := ask(h, "POST", "/incidents/42/silence", bad, form...); rec.Code != http.StatusBadRequest || !strings.Contains(rec.Body.String(), "Nothing was silenced") {
+			t.Errorf("%s: %d %s", bad, rec.Code, rec.Body)
+		}
+	}
+	if rec := ask(h, "POST", "/incidents/42/silence", "user=ana&duration=4h&comment=x", "Content-Type", form[1], "Sec-Fetch-Site", "cross-site"); rec.Code != http.StatusForbidden {
+		t.Errorf("from another site: %d", rec.Code)
+	}
+}

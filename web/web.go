@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"tocsin/notifier"
 	"tocsin/oncall"
 )
 
@@ -31,6 +32,8 @@ type Acts interface {
 	Incident(ctx context.Context, number int64) (oncall.Incident, error)
 	// Incidents lists incidents, newest first, without timeline and deliveries.
 	Incidents(ctx context.Context, f oncall.IncidentFilter) ([]oncall.Incident, error)
+	// Silence silences the alerts of an incident. Codes: invalid, not_found, unavailable.
+	Silence(ctx context.Context, number int64, w oncall.SilenceWish, request string) (notifier.Silenced, error)
 	// Why explains an incident in plain text, from the stored evidence.
 	Why(ctx context.Context, number int64) (string, error)
 }
@@ -125,7 +128,7 @@ func (w *Web) apiRoutes() []route {
 	for _, a := range actions {
 		routes = append(routes, route{"POST", one + "/" + string(a.kind), w.actHandler(a)})
 	}
-	return routes
+	return append(routes, route{"POST", one + "/silence", w.silenceIncident})
 }
 
 func (w *Web) probeRoutes() []route {
