@@ -23,6 +23,8 @@ type dialect struct {
 	anonymous     bool   // arguments need no numbers
 	bounded       bool   // statements may hang (network, locks of others) and need a bound
 
+	tell func(sender string, t Topics) (statement string, args []any) // commits and tells other processes; nil: there are none
+
 	leaseTTL   time.Duration // 0: a lease never expires, because a file lock keeps other processes out
 	leaseEvery time.Duration // how often it is renewed
 
@@ -57,6 +59,7 @@ var postgresDialect = dialect{
 	forUpdate:     " for update",
 	forShare:      " for share",
 	bounded:       true,
+	tell:          commitAndTell,
 	leaseTTL:      3 * time.Second,
 	leaseEvery:    time.Second,
 	again: func(err error) bool {

@@ -68,6 +68,9 @@ func (s *Store) Meta(t testing.TB, pattern string) (n int) {
 // Sizes are the gauges of what the store holds.
 func (s *Store) Sizes() prometheus.Collector { return &sizes{s} }
 
+// Unreachable is unreachable.
+func Unreachable(err error) bool { return unreachable(err) }
+
 // Rows returns how many rows of a table there are where arg says.
 func (s *Store) Rows(t testing.TB, where string, arg any) (n int) {
 	t.Helper()
@@ -91,7 +94,9 @@ func (s *Store) SetCounter(t testing.TB, name string, n int64) {
 // SetLog writes a row of the log.
 func (s *Store) SetLog(t testing.TB, seq int64, body []byte) {
 	t.Helper()
-	if err := s.raw(t, false, func(x *tx) error { return x.exec1("insert into received (seq, at, body) values ($1, 1, $2)", seq, body) }); err != nil {
+	if err := s.raw(t, false, func(x *tx) error {
+		return x.exec1("insert into received (seq, at, body) values ($1, 1, $2)", seq, body)
+	}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -202,7 +202,9 @@ func TestPostgresURLs(t *testing.T) {
 		"postgres://u:hunter2@127.0.0.1:1/db", "postgres://u:hunter2@127.0.0.1:x/db", "postgres://u:hunter2%@h/db",
 		"host=127.0.0.1 port=1 password=hunter2", "not a url hunter2", "postgres://u:hunter2@127.0.0.1:1/db?sslmode=hunter2",
 	} {
-		s, err := store.OpenPostgres(t.Context(), url, quiet)
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond) // it waits for one that cannot be reached
+		s, err := store.OpenPostgres(ctx, url, quiet)
+		cancel()
 		if err == nil {
 			s.Close() //nolint:errcheck // a test's
 			t.Errorf("%s was opened", url)

@@ -48,8 +48,9 @@ func (t *Topics) add(o Topics) {
 type Options struct {
 	Logger     *slog.Logger          // nil: slog.Default
 	Registerer prometheus.Registerer // nil: no metrics
-	// Committed is called after each commit that wrote something, before its callers are answered. It runs
-	// on the writing goroutine: it must return at once and must not call the store.
+	// Committed is called after each commit that wrote something, before its callers are answered, and on
+	// PostgreSQL also when another process says that it committed something. It runs on the goroutines that
+	// write and that listen: it must return at once and must not call the store.
 	Committed func(Topics)
 	// Dispatched says that a dispatcher reads the log: what evaluations change goes there. Without it the
 	// changes go to the incidents at once.
@@ -74,10 +75,7 @@ type Store struct {
 
 // start migrates the opened databases and starts the writer. On error the caller runs s.Close.
 func (s *Store) start(ctx context.Context, write *sql.DB, o Options) error {
-	s.log = o.Logger
-	if s.log == nil {
-		s.log = slog.Default()
-	}
+	s.log = logger(o)
 	if err := migrate(ctx, s.d, write); err != nil {
 		return err
 	}
@@ -98,6 +96,13 @@ func (s *Store) start(ctx context.Context, write *sql.DB, o Options) error {
 		s.cleanup = append(s.cleanup, undo)
 	}
 	return nil
+}
+
+func logger(o Options) *slog.Logger {
+	if o.Logger == nil {
+		return slog.Default()
+	}
+	return o.Logger
 }
 
 // Close finishes the use cases that were accepted, then closes the database. Later calls of any method

@@ -80,7 +80,9 @@ type tx struct {
 	watch    *time.Timer // ends ctx when no statement finishes for a while; nil: unbounded
 	changes  int         // rows written so far
 	topics   Topics      // of the use cases that went well so far
+	tell     Topics      // of those, what concerns other processes
 	mine     Topics      // of the use case that runs
+	leased   bool        // the use case that runs holds a shard: it concerns no other process
 	broken   error       // the transaction is dead: nothing of it will be committed
 	failed   error       // the last statement that the database refused for reasons of its own
 }
@@ -136,12 +138,12 @@ func (t *tx) noteFailure(err error) {
 }
 
 // control runs a statement that steers the transaction. If it fails the transaction is dead.
-func (t *tx) control(statement string) error {
+func (t *tx) control(statement string, args ...any) error {
 	if t.broken != nil {
 		return t.broken
 	}
 	t.progress()
-	if _, err := t.c.exec(t.ctx, statement, nil); err != nil {
+	if _, err := t.c.exec(t.ctx, statement, args); err != nil {
 		t.broken = errors.Join(t.failed, err)
 		t.noteFailure(err)
 		return &dbError{t.broken}
@@ -171,10 +173,14 @@ func (t *tx) under(savepoint string, f func() error) error {
 
 // attempt runs one use case.
 func (t *tx) attempt(run func(*tx) error) error {
-	t.mine = Topics{}
+	t.mine, t.leased = Topics{}, false
 	err := t.under("use_case", func() error { return protect(t, run) })
 	if err == nil {
 		t.topics.add(t.mine)
+		if !t.leased {
+			t.tell.add(t.mine)
+		}
+		t.tell.Silences = t.tell.Silences || t.mine.Silences // everybody keeps those in memory
 	}
 	return err
 }
@@ -194,7 +200,8 @@ const requestKept = 24 * time.Hour
 
 // guard checks the right to write: the lease is still held, the request was not handled before.
 func (t *tx) guard(w oncall.Write) error {
-	if w.Lease != nil {
+	t.leased = w.Lease != nil
+	if t.leased {
 		if err := t.checkLease(*w.Lease, w.Now); err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"errors"
 	"log/slog"
@@ -31,6 +32,7 @@ type writer struct {
 	m         *metrics
 	committed func(Topics)
 	instance  string // set once, before the first use case that needs it
+	sender    string // tells this process from others that share the database
 
 	wake    chan struct{} // capacity 1
 	stopped chan struct{} // closed when the goroutine has ended
@@ -46,7 +48,7 @@ type writer struct {
 }
 
 func newWriter(d dialect, db *sql.DB, log *slog.Logger, m *metrics, committed func(Topics)) *writer {
-	w := &writer{d: d, db: db, log: log, m: m, committed: committed, fullFor: fullFor,
+	w := &writer{d: d, db: db, log: log, m: m, committed: committed, fullFor: fullFor, sender: rand.Text(),
 		wake: make(chan struct{}, 1), stopped: make(chan struct{})}
 	go w.loop()
 	return w
@@ -247,7 +249,11 @@ func (w *writer) begin(ctx context.Context, cancel context.CancelFunc) (*tx, err
 
 // finish commits, and answers the jobs that went well.
 func (w *writer) finish(t *tx, good []*job, began time.Time) {
-	if err := t.control("commit"); err != nil {
+	commit, args := "commit", []any(nil)
+	if w.d.tell != nil && t.tell != (Topics{}) {
+		commit, args = w.d.tell(w.sender, t.tell)
+	}
+	if err := t.control(commit, args...); err != nil {
 		w.abandon(t, good, time.Since(began))
 		return
 	}
