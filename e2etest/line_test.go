@@ -82,7 +82,7 @@ func TestWholeLine(t *testing.T) {
 
 	exporter.Set(`session_memory_bytes{pod="session-1"}`, 900)
 	var message slacktest.Message
-	w.eventually(15*time.Second, "Slack shows the incident", func() bool {
+	w.eventually(patience, "Slack shows the incident", func() bool {
 		ms := w.slack.Messages("#session-alerts")
 		if len(ms) > 0 {
 			message = ms[0]
@@ -94,21 +94,19 @@ func TestWholeLine(t *testing.T) {
 			t.Errorf("the message does not say %q:\n%s", want, message.Blocks)
 		}
 	}
-	w.eventually(10*time.Second, "ana is paged", func() bool { return len(w.pager.Pages()) > 0 })
-	if dm := w.slack.Messages("U02ANA"); len(dm) == 0 {
-		t.Error("ana got no direct message")
-	}
+	w.eventually(patience, "ana is paged", func() bool { return len(w.pager.Pages()) > 0 })
+	w.eventually(patience, "ana gets a direct message", func() bool { return len(w.slack.Messages("U02ANA")) > 0 })
 
 	exporter.Set(`checkout_error_ratio`, 0.3)
-	w.eventually(10*time.Second, "the error rate joins the incident", func() bool { return len(w.incident(1).Alerts) == 2 })
+	w.eventually(patience, "the error rate joins the incident", func() bool { return len(w.incident(1).Alerts) == 2 })
 
 	w.acknowledgeBySlashCommand(t)
 	w.clientsAgree(t)
 
 	exporter.Set(`session_memory_bytes{pod="session-1"}`, 400)
 	exporter.Set(`checkout_error_ratio`, 0)
-	w.eventually(15*time.Second, "the pager hears the end", func() bool { return w.lastPage().Type == "incident.resolved" })
-	w.eventually(10*time.Second, "Slack shows the end", func() bool {
+	w.eventually(patience, "the pager hears the end", func() bool { return w.lastPage().Type == "incident.resolved" })
+	w.eventually(patience, "Slack shows the end", func() bool {
 		m, ok := w.slack.Message(message.Channel, message.TS)
 		return ok && strings.Contains(string(m.Blocks), "Resolved")
 	})
@@ -144,7 +142,7 @@ func (w *world) acknowledgeBySlashCommand(t *testing.T) {
 	if again, err := w.slack.Send(ctx, a.Request); err != nil || again.Status != http.StatusOK {
 		t.Errorf("the same command again: %v %+v", err, again)
 	}
-	w.eventually(5*time.Second, "the pager hears of the acknowledgement", func() bool { return w.lastPage().Type == "incident.acknowledged" })
+	w.eventually(patience, "the pager hears of the acknowledgement", func() bool { return w.lastPage().Type == "incident.acknowledged" })
 	if a, err := w.slack.Command(ctx, w.url, "ack #1", "U03BO"); err != nil || !strings.Contains(a.Text, "already acknowledged by ana") {
 		t.Errorf("a second acknowledgement: %v %q", err, a.Text)
 	}
@@ -214,9 +212,9 @@ func TestPrometheusFails(t *testing.T) {
 			const expr = "db_query_seconds > 1"
 			prom.set(expr, "db-1", 3, true)
 			w.start()
-			w.eventually(15*time.Second, "the alert fires", func() bool { return len(w.incidents()) == 1 })
+			w.eventually(patience, "the alert fires", func() bool { return len(w.incidents()) == 1 })
 			prom.breakWith(answer)
-			w.eventually(15*time.Second, "the alert is unknown", func() bool {
+			w.eventually(patience, "the alert is unknown", func() bool {
 				in := w.incident(1)
 				return len(in.Alerts) == 1 && !in.Alerts[0].UnknownSince.IsZero()
 			})
@@ -231,18 +229,18 @@ func TestPrometheusFails(t *testing.T) {
 				}
 				return open, all
 			}
-			w.eventually(20*time.Second, "TocsinCannotEvaluate fires for both escalations", func() bool { open, _ := blind(); return open == 2 })
+			w.eventually(patience, "TocsinCannotEvaluate fires for both escalations", func() bool { open, _ := blind(); return open == 2 })
 			if in := w.incident(1); in.State != "triggered" || in.Alerts[0].State != "firing" {
 				t.Errorf("a failed query made the incident %s and its alert %s", in.State, in.Alerts[0].State)
 			}
 			prom.breakWith(nil)
-			w.eventually(15*time.Second, "recovery is noticed", func() bool {
+			w.eventually(patience, "recovery is noticed", func() bool {
 				open, all := blind()
 				in := w.incident(1)
 				return open == 0 && all == 2 && in.Alerts[0].UnknownSince.IsZero() && in.State == "triggered"
 			})
 			prom.set(expr, "db-1", 0, false)
-			w.eventually(15*time.Second, "the alert resolves when it is over", func() bool { return w.incident(1).State == "resolved" })
+			w.eventually(patience, "the alert resolves when it is over", func() bool { return w.incident(1).State == "resolved" })
 		})
 	}
 }

@@ -87,20 +87,20 @@ func TestOutputsSurvive(t *testing.T) {
 	w.start()
 	w.ready()
 	firing := func() bool { return fmt.Sprint(old.Firing(time.Now(), "alertname")) == "[Flip]" }
-	w.eventually(10*time.Second, "the Alertmanager hears of Flip", firing)
+	w.eventually(patience, "the Alertmanager hears of Flip", firing)
 	name := `{__name__="job:flip", cluster="shop-1", instance="a"}`
-	w.eventually(10*time.Second, "series arrive", func() bool { return len(far.Series()[name]) > 3 })
+	w.eventually(patience, "series arrive", func() bool { return len(far.Series()[name]) > 3 })
 
 	ends, fires := 0, true
 	for _, fault := range []remotewritetest.Fault{{Reset: true}, {Status: 503, After: true}, {Hang: true}} {
 		far.SetFault(func(int) remotewritetest.Fault { return fault })
 		n := len(prom.instants())
-		w.eventually(20*time.Second, "evaluations go on without the far end", func() bool { return len(prom.instants()) > n+10 })
+		w.eventually(patience, "evaluations go on without the far end", func() bool { return len(prom.instants()) > n+10 })
 		w.kill()
 		w.start()
 		w.ready()
 		n = len(prom.instants())
-		w.eventually(20*time.Second, "evaluations go on after a kill", func() bool { return len(prom.instants()) > n+10 })
+		w.eventually(patience, "evaluations go on after a kill", func() bool { return len(prom.instants()) > n+10 })
 		w.stop()
 		fires = !fires // while tocsin is away
 		prom.set("flip > 0", "a", 1, fires)
@@ -108,9 +108,9 @@ func TestOutputsSurvive(t *testing.T) {
 		ends += 2
 		far.SetFault(nil)
 		n = len(far.Series()[name])
-		w.eventually(20*time.Second, "the far end catches up", func() bool { return len(far.Series()[name]) > n+20 })
+		w.eventually(patience, "the far end catches up", func() bool { return len(far.Series()[name]) > n+20 })
 	}
-	w.eventually(10*time.Second, "the Alertmanager hears how Flip ended", func() bool { return firing() == fires })
+	w.eventually(patience, "the Alertmanager hears how Flip ended", func() bool { return firing() == fires })
 	took := w.stop()
 	if took > 9*time.Second {
 		t.Errorf("it took %v to end", took)

@@ -80,7 +80,7 @@ func TestRulesAsPrometheus(t *testing.T) {
 	compare := func(request string) {
 		t.Helper()
 		var theirs, got string
-		if !until(20*time.Second, func() bool {
+		if !until(patience, func() bool {
 			theirs, got = answered(t, prom.URL+request, began), answered(t, ours+request, began)
 			return theirs == got && got != ""
 		}) {

@@ -2,7 +2,6 @@ package e2etest
 
 import (
 	"testing"
-	"time"
 )
 
 const twoRules = `
@@ -31,11 +30,11 @@ func TestTwoRulesOneAlert(t *testing.T) {
 	settle := func() {
 		t.Helper()
 		n := evaluations() + 6
-		w.eventually(15*time.Second, "two more evaluations", func() bool { return evaluations() >= n })
+		w.eventually(patience, "two more evaluations", func() bool { return evaluations() >= n })
 	}
 	prom.set("checkout_errors > 5", "shop-1", 9, true)
 	w.start()
-	w.eventually(15*time.Second, "the first rule fires", func() bool { return len(w.incidents()) == 1 })
+	w.eventually(patience, "the first rule fires", func() bool { return len(w.incidents()) == 1 })
 	prom.set("payment_errors > 5", "shop-1", 9, true)
 	settle()
 	if list := w.incidents(); len(list) != 1 || len(w.full(1).Alerts) != 1 {
@@ -47,7 +46,7 @@ func TestTwoRulesOneAlert(t *testing.T) {
 		t.Errorf("one rule of two is over, and the incident is %s with %+v", in.State, in.Alerts)
 	}
 	prom.set("payment_errors > 5", "shop-1", 0, false)
-	w.eventually(15*time.Second, "the incident ends with the second", func() bool { return w.full(1).State == "resolved" })
+	w.eventually(patience, "the incident ends with the second", func() bool { return w.full(1).State == "resolved" })
 	if list := w.incidents(); len(list) != 1 {
 		t.Errorf("%d incidents in the end", len(list))
 	}

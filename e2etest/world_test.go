@@ -165,7 +165,7 @@ func (w *world) signal(s syscall.Signal) {
 // ready waits until tocsin says that it is.
 func (w *world) ready() {
 	w.t.Helper()
-	w.eventually(20*time.Second, "tocsin is ready", func() bool {
+	w.eventually(patience, "tocsin is ready", func() bool {
 		res, err := http.Get(w.url + "/-/ready")
 		if err != nil {
 			return false
@@ -174,6 +174,10 @@ func (w *world) ready() {
 		return res.StatusCode == 200
 	})
 }
+
+// patience bounds waits for what takes seconds. It is no expectation: on a machine whose cores are busy with
+// other packages' tests, everything may take several times as long.
+const patience = time.Minute
 
 // until polls cond until it holds or the bound passes, and says whether it did.
 func until(bound time.Duration, cond func() bool) bool {
