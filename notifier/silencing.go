@@ -111,18 +111,32 @@ func (a *Acts) Note(ctx context.Context, number int64, n oncall.Noted, request s
 	return err
 }
 
-// Remind tells the people of the incident from which a silence was made that it ends soon and its alerts still fire: on
-// the timeline and in the threads of its messages. A silence that was made from no incident, or from one that is gone,
-// has nobody to be told. Calling it again for the same end of the same silence changes nothing.
-func (a *Acts) Remind(ctx context.Context, r oncall.SilenceReminder) error {
+// Remind tells the people of the incidents from which silences were made that these end soon while alerts fire under
+// them: on the timeline and in the threads of its messages. A silence that was made from no incident, or from one that
+// is gone, has nobody to be told, and is logged. It goes on trying until ctx or the silence ends; being called again for
+// the same end of the same silence changes nothing.
+func (a *Acts) Remind(ctx context.Context, reminders []oncall.SilenceReminder) {
+	for _, r := range reminders {
+		a.remind(ctx, r)
+	}
+}
+
+func (a *Acts) remind(ctx context.Context, r oncall.SilenceReminder) {
 	s := r.Silence
+	a.log.InfoContext(ctx, "a silence ends soon while alerts fire under it", "silence", s.ID, "ends", s.EndsAt, "alerts", r.Firing, "incident", s.Incident)
 	if s.Incident == 0 {
-		return nil
+		return
 	}
 	n := oncall.Noted{Kind: oncall.EntrySilenceEnding, Text: r.Text, Reply: r.Text}
-	err := a.Note(ctx, s.Incident, n, fmt.Sprintf("silence reminder %s %d", s.ID, s.EndsAt.UnixMicro()))
-	if errors.Is(err, oncall.ErrRequestSeen) || oncall.ErrorCode(err) == oncall.CodeNotFound {
-		return nil
+	var b backoff
+	for {
+		err := a.Note(ctx, s.Incident, n, fmt.Sprintf("silence reminder %s %d", s.ID, s.EndsAt.UnixMicro()))
+		if err == nil || errors.Is(err, oncall.ErrRequestSeen) || oncall.ErrorCode(err) == oncall.CodeNotFound {
+			return
+		}
+		a.log.ErrorContext(ctx, "people could not be reminded that a silence ends", "incident", s.Incident, "silence", s.ID, "err", err)
+		if !time.Now().Before(s.EndsAt) || !sleep(ctx, b.next(), nil) {
+			return
+		}
 	}
-	return err
 }

@@ -87,6 +87,21 @@ func TestWhy(t *testing.T) {
 	})
 }
 
+func TestWhyOfASilencedIncident(t *testing.T) {
+	bubble(t, options{}, func(t *testing.T, r *rig) {
+		r.fire("session")
+		r.pass(2 * time.Second)
+		if _, err := r.silencing(&silencer{}).Silence(t.Context(), 1, oncall.SilenceWish{For: time.Hour, Comment: "deploy", Actor: "ana", Via: "slack"}, ""); err != nil {
+			t.Fatal(err)
+		}
+		muted := alertOf("session")
+		muted.Status, muted.At, muted.Reason = oncall.ChangeMuted, time.Now(), "silenced by ana until 01:00 UTC: deploy"
+		r.evaluate(oncall.Evaluation{At: time.Now(), Changes: []oncall.AlertChange{muted}})
+		r.pass(10 * time.Minute)
+		golden(t, "why-paused.txt", r.why(1))
+	})
+}
+
 func TestWhyAsData(t *testing.T) {
 	bubble(t, options{}, func(t *testing.T, r *rig) {
 		r.record("session")

@@ -59,12 +59,19 @@ func (e Explanation) standing() string {
 	case oncall.IncidentSnoozed:
 		return fmt.Sprintf("snoozed until %s UTC, triggered %s", v.SnoozedUntil.UTC().Format(dayClock), since)
 	}
+	if !v.PausedSince.IsZero() {
+		return fmt.Sprintf("paused for %s, triggered %s: all that fires is muted, and nobody is told", span(e.At.Sub(v.PausedSince)), since)
+	}
 	return fmt.Sprintf("%s for %s, since %s; nobody has it yet", v.State, span(e.At.Sub(v.TriggeredAt)), since)
 }
 
 func (e Explanation) writeAlerts(w *writer) {
 	v := e.Incident
-	w.head(fmt.Sprintf("What fired (%d of %d still firing)", v.AlertsFiring, v.AlertsTotal))
+	muted := ""
+	if v.AlertsMuted > 0 {
+		muted = fmt.Sprintf(", %d of them muted", v.AlertsMuted)
+	}
+	w.head(fmt.Sprintf("What fired (%d of %d still firing%s)", v.AlertsFiring, v.AlertsTotal, muted))
 	order := make([]int, len(v.Alerts)) // firing ones first
 	for i := range order {
 		order[i] = i
@@ -101,6 +108,9 @@ func (e Explanation) writeAlert(w *writer, a oncall.IncidentAlert, steps []oncal
 	w.field("state", state)
 	if !a.UnknownSince.IsZero() {
 		w.field("unknown", fmt.Sprintf("its query has failed since %s: it may or may not still fire", w.at(a.UnknownSince)))
+	}
+	if !a.MutedSince.IsZero() {
+		w.field("muted", strings.TrimSuffix(fmt.Sprintf("since %s: %s", w.at(a.MutedSince), a.MutedWhy), ": "))
 	}
 	w.field("because", a.Reason)
 	ev := a.Evidence
@@ -222,6 +232,8 @@ func (e Explanation) writeTimeline(w *writer) {
 func (e Explanation) next(w *writer) string {
 	v := e.Incident
 	switch {
+	case !v.PausedSince.IsZero():
+		return firstOf(v.Next, "paused") + "; it goes on where it stood when that ends for one of them, or when another joins"
 	case v.NextAt.After(e.At):
 		return fmt.Sprintf("at %s, in %s: %s", w.at(v.NextAt), span(v.NextAt.Sub(e.At)), firstOf(v.Next, "the next step"))
 	case !v.NextAt.IsZero():
