@@ -134,6 +134,8 @@ func (w *Web) refuse(rw http.ResponseWriter, r *http.Request, status int, e apiE
 	switch {
 	case w.belowPrometheus(r):
 		w.writeJSON(rw, status, envelope{Status: "error", ErrorType: promErrorType(status), Error: e.Error})
+	case w.belowAlertmanager(r):
+		w.amRefuse(rw, status, status, e.Error)
 	case strings.HasPrefix(r.URL.Path, strings.TrimSuffix(w.o.RoutePrefix, "/")+"/api/"):
 		w.writeJSON(rw, status, e)
 	case strings.Contains(r.Header.Get("Accept"), "text/html"):

@@ -142,7 +142,7 @@ func TestRefusalsBelowPrometheusAreInItsForm(t *testing.T) {
 			t.Errorf("%s %.60s: %d %+v, want %d %s saying %q", c.method, c.target, rec.Code, e, c.status, c.kind, c.says)
 		}
 	}
-	for _, target := range []string{"/x/api/v2/nothing", "/x/api/tocsin/v1/nothing"} {
+	for _, target := range []string{"/x/api/other/nothing", "/x/api/tocsin/v1/nothing"} {
 		if rec := ask(h, "GET", target, ""); !strings.Contains(rec.Body.String(), `"code":"not_found"`) {
 			t.Errorf("%s is refused in another's form: %s", target, rec.Body)
 		}

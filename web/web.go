@@ -62,6 +62,8 @@ type Options struct {
 	// Slack returns the handlers of /slack/commands and /slack/interactions, nil without Slack.
 	Slack func() (commands, interactions http.Handler)
 
+	Alertmanager *Alertmanager // what stands behind Alertmanager's API; nil: there is no such API
+
 	ExternalURL *url.URL // for people; its origin may send forms. Never nil.
 	RoutePrefix string   // "" or "/prefix": prepended to every path
 	Logger      *slog.Logger
@@ -72,6 +74,9 @@ type Options struct {
 type Web struct {
 	o        Options
 	duration *prometheus.HistogramVec
+	received *prometheus.CounterVec
+	started  time.Time
+	large    chan struct{} // a place for each large post that is held in memory
 	pages    *pages
 	main     http.Handler
 	callback http.Handler
@@ -98,14 +103,18 @@ func New(o Options) *Web {
 	if o.Registry == nil {
 		o.Registry = prometheus.NewRegistry()
 	}
-	w := &Web{o: o, pages: newPages(), duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+	w := &Web{o: o, pages: newPages(), started: now(), large: make(chan struct{}, 2), duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "tocsin_http_request_duration_seconds",
 		Help:    "How long HTTP requests took, by the route that answered and the status code.",
 		Buckets: []float64{.001, .005, .025, .1, .5, 1, 3, 10},
 	}, []string{"handler", "code"})}
-	o.Registry.MustRegister(w.duration)
+	w.received = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "tocsin_http_posted_alerts_total",
+		Help: "Alerts that were posted: taken, or refused as invalid.",
+	}, []string{"outcome"})
+	o.Registry.MustRegister(w.duration, w.received)
 	callbacks := w.callbackRoutes()
-	w.main = w.serve(slices.Concat(w.apiRoutes(), w.prometheusRoutes(), w.probeRoutes(), w.consoleRoutes(), callbacks))
+	w.main = w.serve(slices.Concat(w.apiRoutes(), w.alertmanagerRoutes(), w.prometheusRoutes(), w.probeRoutes(), w.consoleRoutes(), callbacks))
 	w.callback = w.serve(callbacks)
 	return w
 }
