@@ -20,6 +20,9 @@ import (
 var (
 	_ notifier.IncidentStore = (*store.Store)(nil)
 	_ notifier.DeliveryStore = (*store.Store)(nil)
+	_ notifier.DispatchStore = (*store.Store)(nil)
+	_ notifier.ReceiveStore  = (*store.Store)(nil)
+	_ notifier.SilenceStore  = (*store.Store)(nil)
 	_ evaluator.Store        = (*store.Store)(nil)
 	_ remotewrite.Queue      = (*store.Store)(nil)
 )
