@@ -269,3 +269,11 @@ func (f *flusher) pending(a *ActiveAlert) bool {
 	}
 	return false
 }
+
+// SettleGroup says which resolved alerts of a group nobody waits to hear of any more, now that something was
+// confirmed or refused. It is no flush: nothing is said.
+func SettleGroup(now time.Time, s GroupState) GroupFlush {
+	f := flusher{now: now, s: &s, out: GroupFlush{Record: s.Record}, members: s.Members}
+	f.forget()
+	return f.out
+}

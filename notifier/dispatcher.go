@@ -1,0 +1,241 @@
+package notifier
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"tocsin/oncall"
+)
+
+// The dispatcher consumes the log of what was received and decides what follows: changes for the incidents,
+// and notifications of groups to Alertmanager's integrations.
+//
+// It is one goroutine (dispatchRun) that works in turns: it takes in what was received and what attempts
+// came to, does what is due, commits all of that, and only then sends. What it keeps in memory
+// (dispatchState) follows the store: after a commit that failed, or whose outcome is unknown, it is read
+// again from there, so that nothing needs to be undone. Read on at dispatchRun.turn (dispatchturn.go).
+
+const (
+	dispatchRows    = 256              // rows of the log taken in one turn
+	dispatchGroups  = 500              // groups flushed in one turn
+	dispatchCommit  = 2000             // rows written in one transaction
+	groupAttempts   = 1024             // attempts under way at once
+	groupsPerTarget = 16               // of these to one integration
+	startUp         = time.Minute      // after a start alerts are held back for sources that inhibit them …
+	startHold       = 5 * time.Second  // … for so long
+	checkpointEvery = 30 * time.Second // alerts are written behind at least so often, while there is something to write
+)
+
+// SilenceReader is what the dispatcher needs of Silences.
+type SilenceReader interface {
+	Current() (set *oncall.SilenceSet, version int64)
+	Refresh(ctx context.Context) error
+	Committed(changed []oncall.Silence)
+}
+
+// DispatcherOptions are what the dispatcher needs.
+type DispatcherOptions struct {
+	Store    DispatchStore
+	Silences SilenceReader
+	// Remind tells people that silences end soon. It is called in a goroutine of its own, once what it is
+	// called for is on disk. nil: they are logged only.
+	Remind     func(context.Context, []oncall.SilenceReminder)
+	StartDelay time.Duration         // nothing is flushed for so long after Run began
+	Logger     *slog.Logger          // nil: silent
+	Registerer prometheus.Registerer // nil: the metrics are not shown
+}
+
+// Dispatcher is the loop between what is received and those who are told.
+type Dispatcher struct {
+	o       DispatcherOptions
+	log     *slog.Logger
+	metrics *dispatcherMetrics
+	applied atomic.Pointer[dispatchSetup] // nil until Apply
+	wake    chan struct{}
+
+	mu    sync.RWMutex   // what the loop holds is written under it, and read by the API
+	state *dispatchState // nil: nothing can be said yet
+}
+
+// dispatchSetup is one load of the configuration. It never changes.
+type dispatchSetup struct {
+	policy oncall.Policy
+	sender GroupSender
+}
+
+var _ DispatchView = (*Dispatcher)(nil)
+
+// NewDispatcher makes the loop. It does nothing before Apply and Run.
+func NewDispatcher(o DispatcherOptions) *Dispatcher {
+	return &Dispatcher{
+		o: o, log: logger(o.Logger), metrics: newDispatcherMetrics(o.Registerer), wake: make(chan struct{}, 1),
+	}
+}
+
+// Apply sets the policy and who sends, from the next decision and the next attempt on. Groups whose route is
+// still there keep their timers and what is on record of them; all alerts are routed anew.
+func (d *Dispatcher) Apply(p oncall.Policy, sender GroupSender) {
+	d.applied.Store(&dispatchSetup{policy: p, sender: sender})
+	d.Wake()
+}
+
+// Wake makes the loop look at the store now: after commits that wrote to the log, and when silences changed.
+// It never blocks.
+func (d *Dispatcher) Wake() { poke(d.wake) }
+
+// Run works until ctx ends (nil) or the lease is lost (oncall.ErrLeaseLost). Any other failure of the store
+// is logged, counted and tried again within a second. aliveAt is when a process last dispatched before this
+// one, zero: unknown; what nobody could report again since does not end for that. When ctx ends, attempts
+// under way get some seconds to end and to be committed; what does not is sent again under the same key by
+// whoever comes next. Run may be called again afterwards, not twice at once.
+func (d *Dispatcher) Run(ctx context.Context, lease oncall.Lease, aliveAt time.Time) error {
+	r := newDispatchRun(d, lease, aliveAt, context.WithoutCancel(ctx))
+	err := r.loop(ctx)
+	r.stop(err)
+	d.mu.Lock()
+	d.state = nil
+	d.mu.Unlock()
+	return err
+}
+
+// dispatchRun is one Run. Its fields belong to the goroutine in loop, but for the channel; what d.state
+// leads to is written under d.mu.
+type dispatchRun struct {
+	*Dispatcher
+	lease   oncall.Lease
+	started time.Time
+	aliveAt time.Time
+	using   *dispatchSetup
+	s       *dispatchState
+	fresh   bool // s was read from the store and holds what is there
+	caught  bool // the log was read to its end once: what did not fire any more then has ended
+
+	silences        *oncall.SilenceSet
+	silencesVersion int64
+	boundary        time.Time // when a silence next starts or ends
+	remindAt        time.Time // when to look for silences that end soon
+	refreshedAt     time.Time // when the store was last asked for silences
+	polledAt        time.Time // when it was last asked for rows of the log
+	observedAt      time.Time // when the metrics last counted
+
+	work     []oncall.Dispatch // what this turn commits: each part in one transaction
+	launches []*sending        // what it sends once that is done
+	told     []oncall.SilenceReminder
+
+	lanes     map[oncall.Endpoint]*groupLane
+	flying    map[string]*groupAttempt // by the delivery's key
+	unsettled []groupResult            // of attempts, not committed yet
+	results   chan groupResult         // as large as groupAttempts: it never blocks
+
+	sending  context.Context // of attempts
+	stopSend context.CancelFunc
+	storing  context.Context // of commits: outlives the loop's, so that results are not lost
+	helpers  sync.WaitGroup
+}
+
+func newDispatchRun(d *Dispatcher, lease oncall.Lease, aliveAt time.Time, base context.Context) *dispatchRun {
+	r := &dispatchRun{
+		Dispatcher: d, lease: lease, started: time.Now(), aliveAt: aliveAt, storing: base,
+		lanes: map[oncall.Endpoint]*groupLane{}, flying: map[string]*groupAttempt{},
+		results: make(chan groupResult, groupAttempts),
+	}
+	r.sending, r.stopSend = context.WithCancel(base)
+	return r
+}
+
+func (r *dispatchRun) loop(ctx context.Context) error {
+	var b backoff
+	for {
+		next, err := r.turn(ctx)
+		switch {
+		case errors.Is(err, oncall.ErrLeaseLost):
+			return oncall.ErrLeaseLost
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			r.fresh = false // what was not committed must not stay in memory
+			if !sleep(ctx, b.next(), nil) {
+				return nil
+			}
+			continue
+		}
+		b.reset()
+		if !r.wait(ctx, next) {
+			return nil
+		}
+	}
+}
+
+// wait waits until an instant, a wake-up or the end of an attempt, and returns false if ctx ended.
+func (r *dispatchRun) wait(ctx context.Context, until time.Time) bool {
+	d := poll
+	if !until.IsZero() {
+		d = min(poll, time.Until(until))
+	}
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case res := <-r.results:
+		r.landed(res)
+	case <-r.wake:
+		r.polledAt = time.Time{}
+	case <-timer.C:
+	}
+	return true
+}
+
+// failed makes a store error loud. A lost lease and an ended context are no failures.
+func (r *dispatchRun) failed(ctx context.Context, step string, err error) error {
+	if err == nil || errors.Is(err, oncall.ErrLeaseLost) || ctx.Err() != nil {
+		return err
+	}
+	r.metrics.errors.WithLabelValues(step).Inc()
+	r.log.ErrorContext(ctx, "the dispatcher could not use the store; it goes on trying", "step", step, "err", err)
+	return err
+}
+
+// stop ends what is under way: at once if the lease was lost, because somebody else may be sending the same
+// by now, else after the grace. What came of it is committed.
+func (r *dispatchRun) stop(err error) {
+	defer r.helpers.Wait()
+	defer r.stopSend()
+	if err != nil {
+		r.stopSend()
+	}
+	defer time.AfterFunc(grace, r.stopSend).Stop()
+	limit := time.NewTimer(grace + commitGrace)
+	defer limit.Stop()
+	for len(r.flying) > 0 {
+		select {
+		case res := <-r.results:
+			r.landed(res)
+			continue
+		case <-limit.C:
+			r.log.Error("attempts did not end when they were told to; they are left behind", "notifications", len(r.flying))
+		}
+		break
+	}
+	if err != nil || len(r.unsettled) == 0 || !r.fresh {
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.storing, commitGrace)
+	defer cancel()
+	r.work, r.launches = r.work[:0], r.launches[:0]
+	r.mu.Lock()
+	r.settle(time.Now())
+	r.mu.Unlock()
+	if err := r.commit(ctx); err != nil {
+		_ = r.failed(ctx, "commit", err) // what was sent is sent again under the same key
+	}
+}
