@@ -58,10 +58,15 @@ func (f clientFlags) client() (*client, error) {
 		auth: base.User != nil || cfg.BasicAuth != nil || cfg.Authorization != nil || cfg.OAuth2 != nil}, nil
 }
 
-// do asks the server and decodes its answer into v, and returns the answer's bytes too. What the server
-// refuses is an error in its own words.
+// do asks the server's own API and decodes its answer into v, and returns the answer's bytes too. What the
+// server refuses is an error in its own words.
 func (c *client) do(ctx context.Context, method, path string, query url.Values, body, v any) ([]byte, error) {
-	u := c.base.JoinPath("api/tocsin/v1", path)
+	return c.ask(ctx, method, "api/tocsin/v1/"+path, query, body, v)
+}
+
+// ask is do for any path below the server's root. A nil v takes any answer.
+func (c *client) ask(ctx context.Context, method, path string, query url.Values, body, v any) ([]byte, error) {
+	u := c.base.JoinPath(path)
 	u.RawQuery = query.Encode()
 	var send io.Reader
 	if body != nil {
@@ -90,6 +95,9 @@ func (c *client) do(ctx context.Context, method, path string, query url.Values, 
 	}
 	if resp.StatusCode/100 != 2 {
 		return answer, c.refused(resp, answer)
+	}
+	if v == nil {
+		return answer, nil
 	}
 	if err := json.Unmarshal(answer, v); err != nil {
 		return nil, fmt.Errorf("%s answers, but not as tocsin does: is that another program's port?", c.base.Redacted())
@@ -120,11 +128,21 @@ func (c *client) refused(resp *http.Response, answer []byte) error {
 	var e struct {
 		Error string `json:"error"`
 	}
+	var m struct {
+		Message string `json:"message"`
+	}
+	var text string
 	switch {
 	case resp.StatusCode == http.StatusUnauthorized:
 		return fmt.Errorf("%s wants to know who you are: put user:password@ into --url, or use --http.config.file", c.base.Redacted())
 	case json.Unmarshal(answer, &e) == nil && e.Error != "":
 		return errors.New(e.Error)
+	case json.Unmarshal(answer, &text) == nil && text != "": // the alert API answers with a sentence alone
+		return errors.New(text)
+	case json.Unmarshal(answer, &m) == nil && m.Message != "": // or as its framework does
+		return errors.New(m.Message)
+	case resp.StatusCode == http.StatusNotFound && len(answer) == 0: // as the alert API says of a silence
+		return errors.New("not found")
 	}
 	return fmt.Errorf("%s answers %s, and not as tocsin does: is that another program's port?", c.base.Redacted(), resp.Status)
 }
