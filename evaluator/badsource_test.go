@@ -115,6 +115,7 @@ func (b *badSource) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // it is over; the rule says what is wrong; another data source's rules notice nothing; and once the source is
 // well, so is the rule, within about an interval.
 func TestBadSources(t *testing.T) {
+	t.Parallel()
 	for _, tc := range troubles() {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

@@ -56,6 +56,7 @@ func realGroup(t *testing.T) []rules.Group {
 // TestAgainstPrometheus lets Prometheus and tocsin evaluate the same rules over the same series: a step, a
 // flap, a series that vanishes.
 func TestAgainstPrometheus(t *testing.T) {
+	t.Parallel()
 	exporter := promtest.NewExporter(t)
 	exporter.Set(`session_memory_ratio{instance="a"}`, 0.5)
 	exporter.Set(`session_memory_ratio{instance="b"}`, 0.5)

@@ -13,6 +13,7 @@ import (
 
 // TestSplit: parts of a bounded size, with everything in them once, in order, and an alert's own in one part.
 func TestSplit(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.SampledFrom([]int{1, 600, 700, 2100, 5000}).Draw(t, "alerts")
 		gone := rapid.IntRange(0, n).Draw(t, "gone")

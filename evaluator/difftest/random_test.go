@@ -25,6 +25,7 @@ const (
 // TestRandomRules evaluates random rules over random series, with failures of the data source and reloads in
 // between, and compares after each evaluation.
 func TestRandomRules(t *testing.T) {
+	t.Parallel()
 	var total world
 	queries := 0
 	rapid.Check(t, func(rt *rapid.T) {

@@ -119,6 +119,7 @@ func (s *series) String() string {
 // compares also every sample that both wrote: recorded series, ALERTS, ALERTS_FOR_STATE, and where they end.
 // Every for and keep_firing_for ends on the grid here: an extra evaluation would write what Prometheus does not.
 func TestRandomRecording(t *testing.T) {
+	t.Parallel()
 	written := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		text, plan, down := drawRecording(rt)
