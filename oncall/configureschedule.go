@@ -77,6 +77,7 @@ func DecodeSchedules(d *problem.Document, n *yaml.Node) (schedules []problem.At[
 type scheduleDecoder struct {
 	doc      *problem.Document
 	loc      *time.Location
+	unclear  bool // when turns of the layer end has been reported: once is enough
 	refs     []Ref
 	problems problem.List
 }
@@ -129,6 +130,7 @@ func (dec *scheduleDecoder) layer(node *yaml.Node, unnamed string) (Layer, probl
 		l.Name = b.Name.Value
 		dec.problems = append(dec.problems, checkName(dec.doc.At(node), b.Name, "layer")...)
 	}
+	dec.unclear = false
 	sound := len(dec.problems)
 	first := dec.roster(node, b.Roster, Roster{})
 	if len(first.Users) == 0 && len(dec.problems) == sound {
@@ -190,7 +192,9 @@ func (dec *scheduleDecoder) roster(node *yaml.Node, b rosterBlock, before Roster
 	}
 	if b.Handoff.IsSet() || b.Every.IsSet() {
 		r.Rotation = dec.rotation(b)
-	} else if len(r.Users) > 1 && r.Rotation.IsZero() {
+		dec.unclear = r.Rotation.IsZero()
+	} else if len(r.Users) > 1 && r.Rotation.IsZero() && !dec.unclear {
+		dec.unclear = true
 		dec.add(dec.doc.At(node).Errorf("nothing says when the next user takes over").
 			WithHint(`add handoff: "0 9 * * MON" or every: 12h; users who are on call together are a list in the list: users: [[ana, bo]]`))
 	}
@@ -256,7 +260,13 @@ func (dec *scheduleDecoder) names(users problem.Strings) []string {
 // interval decodes an interval as Alertmanager writes it in time_intervals.
 func (dec *scheduleDecoder) interval(n *yaml.Node) timeinterval.TimeInterval {
 	var ti timeinterval.TimeInterval
-	if dec.decode(n, &ti) && ti.Times == nil && ti.Weekdays == nil && ti.DaysOfMonth == nil && ti.Months == nil && ti.Years == nil {
+	if !dec.decode(n, &ti) {
+		return ti
+	}
+	if ti.Location != nil && ti.Location.String() == "Local" { // another zone on another machine
+		dec.add(dec.doc.At(n).Errorf("unknown time zone %q", "Local").WithHint("leave location out for the schedule's own"))
+	}
+	if ti.Times == nil && ti.Weekdays == nil && ti.DaysOfMonth == nil && ti.Months == nil && ti.Years == nil {
 		dec.add(dec.doc.At(n).Errorf("this interval limits nothing").WithHint("it needs times, weekdays, days_of_month, months or years"))
 	}
 	return ti
@@ -271,23 +281,36 @@ func (dec *scheduleDecoder) instant(a problem.At[string], handoff Cron) time.Tim
 	if !a.IsValid() {
 		return time.Time{}
 	}
-	if t, err := time.Parse(time.RFC3339, a.Value); err == nil {
-		return t.In(dec.loc)
+	t, ok := dec.parseInstant(a.Value, handoff)
+	switch {
+	case !ok:
+		dec.add(a.Place.Errorf("expected a date such as 2026-01-05 or a time such as 2026-01-05T09:00, found %q", a.Value))
+	// Durations between instants reach 292 years; and what is outside of this is a slip of the pen.
+	case t.Year() < 1970 || t.Year() > 2200:
+		dec.add(a.Place.Errorf("expected a year from 1970 to 2200, found %q", a.Value))
+	default:
+		return t
+	}
+	return time.Time{}
+}
+
+func (dec *scheduleDecoder) parseInstant(text string, handoff Cron) (t time.Time, ok bool) {
+	if t, err := time.Parse(time.RFC3339, text); err == nil {
+		return t.In(dec.loc), true
 	}
 	for _, layout := range instantLayouts {
-		if w, err := time.Parse(layout, a.Value); err == nil {
-			return instantOf(w, dec.loc)
+		if w, err := time.Parse(layout, text); err == nil {
+			return instantOf(w, dec.loc), true
 		}
 	}
-	w, err := time.Parse(time.DateOnly, a.Value)
+	w, err := time.Parse(time.DateOnly, text)
 	if err != nil {
-		dec.add(a.Place.Errorf("expected a date such as 2026-01-05 or a time such as 2026-01-05T09:00, found %q", a.Value))
-		return time.Time{}
+		return time.Time{}, false
 	}
 	if !handoff.IsZero() {
 		if first, ok := handoff.next(w.Add(-time.Minute)); ok && first.Before(w.Add(day)) {
 			w = first
 		}
 	}
-	return instantOf(w, dec.loc)
+	return instantOf(w, dec.loc), true
 }

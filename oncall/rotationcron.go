@@ -69,26 +69,46 @@ func (c Cron) String() string { return c.text }
 // IsZero reports whether there is no expression.
 func (c Cron) IsZero() bool { return c.text == "" }
 
-// days returns the days of a month that match: bit n is its n-th day.
-func (c Cron) days(year int, month time.Month) uint32 {
+// days returns the days of a month that match: bit n is its n-th day. first is the weekday of its first day.
+func (c Cron) days(year int, month time.Month, first time.Weekday) uint32 {
 	if c.month>>month&1 == 0 {
 		return 0
 	}
-	first := time.Date(year, month, 1, 0, 0, 0, 0, time.UTC)
-	length := first.AddDate(0, 1, -1).Day()
-	days := c.weekdays[first.Weekday()]
+	days := c.weekdays[first]
 	if c.restrictsDates && c.restrictsWeeks {
 		days |= uint32(c.dom)
 	} else {
 		days &= uint32(c.dom)
 	}
-	return days & (1<<(length+1) - 2)
+	return days & (1<<(daysIn(year, month)+1) - 2)
+}
+
+// daysOf returns days of the month of w.
+func (c Cron) daysOf(w time.Time) uint32 { return c.days(w.Year(), w.Month(), firstWeekday(w)) }
+
+// firstWeekday returns the weekday of the first day of w's month.
+func firstWeekday(w time.Time) time.Weekday {
+	const weeks = 5 // more than a month has
+	return (w.Weekday() + 7*weeks - time.Weekday(w.Day()-1)) % 7
+}
+
+func daysIn(year int, month time.Month) int {
+	switch month {
+	case time.February:
+		if year%4 == 0 && (year%100 != 0 || year%400 == 0) {
+			return 29
+		}
+		return 28
+	case time.April, time.June, time.September, time.November:
+		return 30
+	}
+	return 31
 }
 
 // next returns the first matching wall time after a wall time. It gives up, and says so, after nine years.
 func (c Cron) next(after time.Time) (time.Time, bool) {
 	t := after.Truncate(time.Minute).Add(time.Minute)
-	if h, m, ok := c.inDay(t.Hour(), t.Minute()); ok && c.days(t.Year(), t.Month())>>t.Day()&1 == 1 {
+	if h, m, ok := c.inDay(t.Hour(), t.Minute()); ok && c.daysOf(t)>>t.Day()&1 == 1 {
 		return time.Date(t.Year(), t.Month(), t.Day(), h, m, 0, 0, time.UTC), true
 	}
 	h, m, ok := c.inDay(0, 0)
@@ -96,7 +116,7 @@ func (c Cron) next(after time.Time) (time.Time, bool) {
 	const months = 9 * 12
 	for i := 0; ok && i < months; i++ {
 		first := time.Date(t.Year(), t.Month()+time.Month(i), 1, 0, 0, 0, 0, time.UTC)
-		if days := c.days(first.Year(), first.Month()) &^ passed; days != 0 {
+		if days := c.daysOf(first) &^ passed; days != 0 {
 			return time.Date(first.Year(), first.Month(), bits.TrailingZeros32(days), h, m, 0, 0, time.UTC), true
 		}
 		passed = 0
@@ -125,16 +145,20 @@ func (c Cron) count(after, upTo time.Time) int {
 	}
 	n := c.inMonth(upTo) - c.inMonth(after)
 	day := bits.OnesCount64(c.hour) * bits.OnesCount64(c.minute)
-	last := time.Date(upTo.Year(), upTo.Month(), 1, 0, 0, 0, 0, time.UTC)
-	for m := time.Date(after.Year(), after.Month(), 1, 0, 0, 0, 0, time.UTC); m.Before(last); m = m.AddDate(0, 1, 0) {
-		n += day * bits.OnesCount32(c.days(m.Year(), m.Month()))
+	year, month, first := after.Year(), after.Month(), firstWeekday(after)
+	for year < upTo.Year() || year == upTo.Year() && month < upTo.Month() {
+		n += day * bits.OnesCount32(c.days(year, month, first))
+		first = (first + time.Weekday(daysIn(year, month))) % 7
+		if month++; month > time.December {
+			year, month = year+1, time.January
+		}
 	}
 	return n
 }
 
 // inMonth returns how many matching wall times the month of w has up to w.
 func (c Cron) inMonth(w time.Time) int {
-	days := c.days(w.Year(), w.Month())
+	days := c.daysOf(w)
 	perHour := bits.OnesCount64(c.minute)
 	n := bits.OnesCount32(days&(1<<w.Day()-1)) * bits.OnesCount64(c.hour) * perHour
 	if days>>w.Day()&1 == 1 {

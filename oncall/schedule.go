@@ -148,15 +148,21 @@ func (s *Schedule) shiftAt(sw *sweep, overrides []Override, at time.Time) (Shift
 // goesOn reports whether other, in the same turn, is more of the same.
 func (s Shift) goesOn(other Shift) bool {
 	return slices.Equal(s.Users, other.Users) && slices.Equal(s.Shadows, other.Shadows) && s.Layer == other.Layer &&
-		slices.EqualFunc(s.Overrides, other.Overrides, func(a, b Override) bool { return a.ID == b.ID && a.CreatedAt.Equal(b.CreatedAt) })
+		slices.EqualFunc(s.Overrides, other.Overrides, Override.same)
 }
 
-// Horizon is how far from an instant OnCall and NextChange look for the end of a shift.
+// OnCall returns who is on call at an instant, nobody perhaps, and why.
+func (s *Schedule) OnCall(overrides []Override, at time.Time) (users []string, why string) {
+	now := s.Shifts(overrides, at, at.Add(1))[0]
+	return now.Users, now.Why()
+}
+
+// Horizon is how far from an instant ShiftAt and NextChange look for the end of a shift.
 const Horizon = 400 * day
 
-// OnCall returns the shift that holds at an instant, uncut: when it began and when it will end. What lies more
-// than Horizon away is the zero time.
-func (s *Schedule) OnCall(overrides []Override, at time.Time) Shift {
+// ShiftAt returns the shift that holds at an instant, uncut: when it began and when it will end. What lies more
+// than Horizon away is the zero time. It costs several times what OnCall costs.
+func (s *Schedule) ShiftAt(overrides []Override, at time.Time) Shift {
 	var shift Shift
 	for _, ahead := range looks {
 		shifts := s.Shifts(overrides, at, at.Add(ahead))

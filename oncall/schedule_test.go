@@ -203,9 +203,17 @@ func TestSchedulesMeanWhatTheSlowDefinitionSays(t *testing.T) {
 
 		at := from.Add(time.Duration(rapid.IntRange(0, int(to.Sub(from)/time.Second)-1).Draw(t, "at")) * time.Second)
 		i := slices.IndexFunc(shifts, func(s oncall.Shift) bool { return at.Before(s.To) })
-		now := s.OnCall(overrides, at)
+		who, why := s.OnCall(overrides, at)
+		if !slices.Equal(who, shifts[i].Users) || why != shifts[i].Why() {
+			t.Fatalf("on call at %s: %v (%s), want %+v", at, who, why, shifts[i])
+		}
+		now := s.ShiftAt(overrides, at)
 		if !slices.Equal(now.Users, shifts[i].Users) || i > 0 && !now.From.Equal(shifts[i].From) || i < len(shifts)-1 && !now.To.Equal(shifts[i].To) {
 			t.Fatalf("on call at %s: %+v, want %+v", at, now, shifts[i])
+		}
+		next, ok := s.NextChange(overrides, at)
+		if j := slices.IndexFunc(shifts[i:], func(s oncall.Shift) bool { return !sameSet(s.Users, shifts[i].Users) }); j >= 0 && (!ok || !next.From.Equal(shifts[i+j].From)) {
+			t.Fatalf("next change after %s: %+v, want %+v", at, next, shifts[i+j])
 		}
 	})
 }
@@ -238,4 +246,8 @@ func TestHistoryStays(t *testing.T) {
 			t.Fatalf("said to be rewritten: %+v", shift)
 		}
 	})
+}
+
+func sameSet(a, b []string) bool {
+	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
 }
