@@ -1,9 +1,9 @@
 package web
 
 import (
-	"encoding/json"
 	"net/http"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/prometheus/common/version"
 
@@ -79,23 +79,62 @@ func (w *Web) badData(rw http.ResponseWriter, message string) {
 	w.writeJSON(rw, http.StatusBadRequest, envelope{Status: "error", ErrorType: "bad_data", Error: message})
 }
 
-// jsonString appends s as a JSON string.
+// jsonString appends s as a JSON string, as encoding/json writes it.
 func jsonString(b []byte, s string) []byte {
-	plain := true
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
-			plain = false
-			break
+	const hex = "0123456789abcdef"
+	b = append(b, '"')
+	from := 0 // what stands for itself and is not appended yet
+	for i := 0; i < len(s); {
+		c := s[i]
+		if asIs[c] {
+			i++
+			continue
 		}
+		if c >= utf8.RuneSelf {
+			r, size := utf8.DecodeRuneInString(s[i:])
+			switch {
+			case r == utf8.RuneError && size == 1:
+				b = append(append(b, s[from:i]...), `\ufffd`...)
+			case r == '\u2028' || r == '\u2029': // line ends in JavaScript
+				b = append(append(b, s[from:i]...), `\u202`...)
+				b = append(b, hex[r&0xF])
+			default:
+				i += size
+				continue
+			}
+			i += size
+			from = i
+			continue
+		}
+		b = append(b, s[from:i]...)
+		switch c {
+		case '"', '\\':
+			b = append(b, '\\', c)
+		case '\b':
+			b = append(b, `\b`...)
+		case '\f':
+			b = append(b, `\f`...)
+		case '\n':
+			b = append(b, `\n`...)
+		case '\r':
+			b = append(b, `\r`...)
+		case '\t':
+			b = append(b, `\t`...)
+		default:
+			b = append(b, `\u00`...)
+			b = append(b, hex[c>>4], hex[c&0xF])
+		}
+		i++
+		from = i
 	}
-	if plain {
-		b = append(b, '"')
-		b = append(b, s...)
-		return append(b, '"')
-	}
-	quoted, err := json.Marshal(s)
-	if err != nil { // a string has no reason to fail
-		return append(b, `""`...)
-	}
-	return append(b, quoted...)
+	b = append(b, s[from:]...)
+	return append(b, '"')
 }
+
+// asIs are the bytes that stand for themselves in a JSON string inside HTML.
+var asIs = func() (t [256]bool) {
+	for c := byte(' '); c < utf8.RuneSelf; c++ {
+		t[c] = c != '"' && c != '\\' && c != '<' && c != '>' && c != '&'
+	}
+	return t
+}()
