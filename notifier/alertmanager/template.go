@@ -93,6 +93,11 @@ func (t *texts) parse(text string) (*texttemplate.Template, error) {
 
 // render renders a text. labels are the route's, rendered.
 func (t *texts) render(text string, data any, labels map[string]string) (string, error) {
+	return t.renderWith(text, data, func(name string) string { return labels[name] })
+}
+
+// renderWith is render with a function that knows the route's labels.
+func (t *texts) renderWith(text string, data any, label func(name string) string) (string, error) {
 	if !strings.Contains(text, "{{") {
 		return text, nil
 	}
@@ -103,7 +108,7 @@ func (t *texts) render(text string, data any, labels map[string]string) (string,
 	w := &watch{until: time.Now().Add(maxRender)}
 	parsed.Funcs(texttemplate.FuncMap{
 		stepFunc: w.step, enterFunc: w.enter, leaveFunc: w.leave,
-		"routeLabels": func(name string) string { return labels[name] },
+		"routeLabels": label,
 	})
 	err = parsed.Execute(w, data)
 	for _, bound := range []error{errSteps, errDepth, errOutput, errRender} {

@@ -1,0 +1,106 @@
+package alertmanager
+
+import (
+	"context"
+	"maps"
+
+	"github.com/prometheus/alertmanager/notify"
+	"github.com/prometheus/alertmanager/types"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+
+	"tocsin/notifier"
+	"tocsin/oncall"
+)
+
+func labelSet(ls labels.Labels) model.LabelSet {
+	set := make(model.LabelSet, ls.Len())
+	ls.Range(func(l labels.Label) { set[model.LabelName(l.Name)] = model.LabelValue(l.Value) })
+	return set
+}
+
+// alertsOf turns a group's alerts, which are frozen: a zero end means that it fires.
+func alertsOf(alerts []oncall.GroupAlert) []*types.Alert {
+	out := make([]*types.Alert, len(alerts))
+	for i, a := range alerts {
+		out[i] = &types.Alert{
+			Alert: model.Alert{
+				Labels: labelSet(a.Labels), Annotations: labelSet(a.Annotations),
+				StartsAt: a.StartsAt, EndsAt: a.EndsAt, GeneratorURL: a.GeneratorURL,
+			},
+			UpdatedAt: a.UpdatedAt,
+		}
+	}
+	return out
+}
+
+func firing(alerts []*types.Alert) []*types.Alert {
+	var out []*types.Alert
+	for _, a := range alerts {
+		if !a.Resolved() {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// reasons are Alertmanager's, by their names.
+var reasons = map[string]notify.NotifyReason{
+	oncall.ReasonFirstNotification:     notify.ReasonFirstNotification,
+	oncall.ReasonNewAlertsInGroup:      notify.ReasonNewAlertsInGroup,
+	oncall.ReasonNewResolvedAlerts:     notify.ReasonNewResolvedAlerts,
+	oncall.ReasonAllAlertsResolved:     notify.ReasonAllAlertsResolved,
+	oncall.ReasonRepeatIntervalElapsed: notify.ReasonRepeatIntervalElapsed,
+}
+
+func reasonOf(name string) notify.NotifyReason {
+	if r, ok := reasons[name]; ok {
+		return r
+	}
+	return notify.ReasonUnknown
+}
+
+// Send makes one attempt to tell an integration of an incident, as of a group whose key is the incident's: all
+// messages about it meet at the far end. m.Incident must be the latest state. There is no way to say that
+// somebody has it: that is delivered without a word.
+func (s *Senders) Send(ctx context.Context, m notifier.Message) oncall.Attempt {
+	n := notice{groupKey: m.Incident.Key, groupLabels: labelSet(m.Incident.GroupLabels), attempt: m.Delivery.Attempts, remote: m.Thread}
+	over := false
+	switch m.Delivery.Kind {
+	case oncall.KindTriggered:
+		n.reason = notify.ReasonFirstNotification
+		if m.Delivery.Round > 0 {
+			n.reason = notify.ReasonRepeatIntervalElapsed
+		}
+	case oncall.KindUpdated:
+		n.reason = notify.ReasonNewAlertsInGroup
+	case oncall.KindResolved:
+		n.reason, over = notify.ReasonAllAlertsResolved, true
+	default:
+		return oncall.Attempt{Outcome: oncall.OutcomeDelivered, Number: m.Delivery.Attempts}
+	}
+	n.alerts = incidentAlerts(m.Incident, over)
+	return s.send(ctx, m.Delivery.Endpoint, n)
+}
+
+// incidentAlerts are an incident's alerts. over says that all of them are to be shown as resolved, because the
+// incident is.
+func incidentAlerts(in oncall.Incident, over bool) []*types.Alert {
+	out := make([]*types.Alert, 0, len(in.Alerts))
+	for _, a := range in.Alerts {
+		set := model.LabelSet{}
+		for name, value := range maps.All(a.Annotations) {
+			set[model.LabelName(name)] = model.LabelValue(value)
+		}
+		alert := &types.Alert{Alert: model.Alert{Labels: labelSet(a.Labels), Annotations: set, StartsAt: a.StartsAt, GeneratorURL: a.GeneratorURL}}
+		switch {
+		case a.State == oncall.StateResolved:
+			alert.EndsAt = a.ResolvedAt
+		case over:
+			alert.EndsAt = in.ResolvedAt
+		}
+		alert.UpdatedAt = alert.EndsAt
+		out = append(out, alert)
+	}
+	return out
+}
