@@ -154,9 +154,10 @@ func TestSilenceSet(t *testing.T) {
 		all := map[string]oncall.Silence{}
 		set, now := oncall.NewSilenceSet(nil, silenceNow), silenceNow
 		for range rapid.IntRange(1, 20).Draw(t, "steps") {
+			was, then := set, now
 			now = now.Add(time.Duration(rapid.IntRange(0, 5).Draw(t, "pass")) * time.Minute)
 			var changed []oncall.Silence
-			for range rapid.SampledFrom([]int{0, 1, 2, 300}).Draw(t, "changed") {
+			for range rapid.SampledFrom([]int{0, 1, 1, 2, 2, 2, 3, 300}).Draw(t, "changed") {
 				from := rapid.IntRange(-5, 10).Draw(t, "from")
 				s := oncall.Silence{ID: fmt.Sprint(rapid.IntRange(0, 400).Draw(t, "id")), Matchers: drawMatchers(t),
 					StartsAt: now.Add(time.Duration(from) * time.Minute), EndsAt: now.Add(time.Duration(from+rapid.IntRange(1, 10).Draw(t, "for")) * time.Minute)}
@@ -188,6 +189,13 @@ func TestSilenceSet(t *testing.T) {
 			}
 			if got := set.NextBoundary(now); got.After(next) && !next.IsZero() || got.IsZero() && !next.IsZero() {
 				t.Fatalf("next boundary %v, expected %v at the latest", got, next)
+			}
+			concerned := set.ChangedSince(was, then, now)
+			if !slices.Equal(was.Muting(ls, then), want) && (concerned == nil || !concerned.Any(ls)) {
+				t.Fatalf("%s was muted by %v, is by %v, and is not named", ls, was.Muting(ls, then), want)
+			}
+			if again := set.ChangedSince(set, now, now); again != nil {
+				t.Fatalf("%d changes since now", again.Len())
 			}
 			if n := len(set.List(now)); n != len(all) {
 				t.Fatalf("lists %d of %d", n, len(all))

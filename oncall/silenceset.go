@@ -179,3 +179,31 @@ func (x *SilenceSet) List(now time.Time) []Silence {
 	})
 	return all
 }
+
+// ChangedSince returns an index of the silences that mute at now and did not in was at then, or the other way
+// round, or otherwise: only alerts that some of its sets match can be muted differently. nil: nothing changed.
+func (x *SilenceSet) ChangedSince(was *SilenceSet, then, now time.Time) *MatchIndex {
+	if x == was && x.NextBoundary(then).After(now) {
+		return nil
+	}
+	var changed []amlabels.Matchers
+	x.each(func(s Silence) {
+		old, known := was.Get(s.ID)
+		muted, mutes := known && old.State(then) == SilenceActive, s.State(now) == SilenceActive
+		if mutes && !(muted && SameMatchers(s.Matchers, old.Matchers)) {
+			changed = append(changed, s.Matchers)
+		}
+		if muted && !(mutes && SameMatchers(s.Matchers, old.Matchers)) {
+			changed = append(changed, old.Matchers)
+		}
+	})
+	was.each(func(old Silence) {
+		if _, kept := x.Get(old.ID); !kept && old.State(then) == SilenceActive {
+			changed = append(changed, old.Matchers)
+		}
+	})
+	if changed == nil {
+		return nil
+	}
+	return NewMatchIndex(changed)
+}
