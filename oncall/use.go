@@ -41,5 +41,6 @@ type GroupDeliveryFilter struct {
 // How long what has ended is kept, where that is not the user's to say.
 const (
 	GroupDeliveriesKept = 7 * 24 * time.Hour
+	GroupDeliveriesMost = 500_000         // so that a storm does not fill the disk
 	SilencesKept        = 120 * time.Hour // Alertmanager's data.retention
 )

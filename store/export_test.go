@@ -71,6 +71,14 @@ func (s *Store) Sizes() prometheus.Collector { return &sizes{s} }
 // Unreachable is unreachable.
 func Unreachable(err error) bool { return unreachable(err) }
 
+// ForgetGroupDeliveries keeps the latest most.
+func (s *Store) ForgetGroupDeliveries(t testing.TB, most int64) {
+	t.Helper()
+	if err := s.forgetGroupDeliveries(context.Background(), time.Time{}, most); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Rows returns how many rows of a table there are where arg says.
 func (s *Store) Rows(t testing.TB, where string, arg any) (n int) {
 	t.Helper()

@@ -211,8 +211,19 @@ func (s *Store) GroupDeliveries(ctx context.Context, f oncall.GroupDeliveryFilte
 	return ds, err
 }
 
-// forgetGroupDeliveries deletes what was finished before before.
-func (s *Store) forgetGroupDeliveries(ctx context.Context, before time.Time) error {
+// forgetGroupDeliveries deletes what was finished before before, and what is not among the latest most.
+func (s *Store) forgetGroupDeliveries(ctx context.Context, before time.Time, most int64) error {
+	var last int64
+	if err := s.view(ctx, func(q queryer) (err error) {
+		last, err = counter(q, "group_delivery")
+		return err
+	}); err != nil {
+		return err
+	}
+	if _, err := s.deleteAll(ctx, `delete from group_deliveries where key in (
+		select key from group_deliveries where done_at > 0 and seq <= $1 order by seq limit $2)`, last-most, 5*pruneBatch); err != nil {
+		return err
+	}
 	_, err := s.deleteAll(ctx, `delete from group_deliveries where key in (
 		select key from group_deliveries where done_at > 0 and done_at < $1 order by done_at limit $2)`, micros(before), 5*pruneBatch)
 	return err

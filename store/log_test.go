@@ -180,3 +180,28 @@ func TestWaitingIsCounted(t *testing.T) {
 		}
 	})
 }
+
+// TestNotificationsAreBounded: more than the latest are not kept, but what is not finished is.
+func TestNotificationsAreBounded(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *store.Store) {
+		var d oncall.Dispatch
+		for i := range 10 {
+			n := notificationOf(i)
+			d.Deliveries = append(d.Deliveries, n)
+			if n.State = oncall.DeliveryDelivered; i != 1 {
+				d.Results = append(d.Results, n)
+			}
+		}
+		if err := s.CommitDispatch(t.Context(), oncall.Write{}, d); err != nil {
+			t.Fatal(err)
+		}
+		s.ForgetGroupDeliveries(t, 10)
+		if n := s.Rows(t, "group_deliveries where seq > $1", 0); n != 10 {
+			t.Errorf("%d are left of 10", n)
+		}
+		s.ForgetGroupDeliveries(t, 3)
+		if n := s.Rows(t, "group_deliveries where seq > $1 or done_at = 0", 7); n != 4 || s.Rows(t, "group_deliveries where seq > $1", 0) != 4 {
+			t.Errorf("%d are left of 4", n)
+		}
+	})
+}

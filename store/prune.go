@@ -13,7 +13,7 @@ const pruneBatch = 100
 // Prune deletes what ended longer ago than retention: resolved incidents with all their rows (unless a
 // delivery or a timer of theirs is still waiting), steps of alerts, series that wait for a far end that nobody
 // has named for so long, and remembered requests; and notifications of groups and silences that ended longer
-// ago than oncall says. It returns how many incidents it deleted. It works in small transactions, and may be
+// ago, and more of the former, than oncall says. It returns how many incidents it deleted. It works in small transactions, and may be
 // cancelled between them.
 func (s *Store) Prune(ctx context.Context, now time.Time, retention time.Duration) (incidents int, err error) {
 	before := now.Add(-retention)
@@ -33,7 +33,7 @@ func (s *Store) Prune(ctx context.Context, now time.Time, retention time.Duratio
 		select seq from remote_writes where at < $1 order by seq limit $2)`, at, pruneBatch); err != nil {
 		return incidents, err
 	}
-	if err := s.forgetGroupDeliveries(ctx, now.Add(-min(retention, oncall.GroupDeliveriesKept))); err != nil {
+	if err := s.forgetGroupDeliveries(ctx, now.Add(-min(retention, oncall.GroupDeliveriesKept)), oncall.GroupDeliveriesMost); err != nil {
 		return incidents, err
 	}
 	if err := s.forgetSilences(ctx, now.Add(-oncall.SilencesKept)); err != nil {

@@ -54,7 +54,9 @@ func (s *Store) openSQLite(ctx context.Context, path string, o Options) error {
 	write, err := sql.Open("sqlite", sqliteDSN(path, url.Values{
 		"_txlock": {"immediate"},
 		"_pragma": {"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
-			"temp_store(MEMORY)"}, // what savepoints remember
+			"temp_store(MEMORY)",            // what savepoints remember
+			"cache_size(-16384)",            // KiB: a storm of notifications touches many pages
+			"journal_size_limit(67108864)"}, // bytes that the WAL keeps of a peak
 	}))
 	if err != nil {
 		return err
