@@ -11,6 +11,9 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/common/promslog"
+
+	"tocsin/notifier/alertmanager"
+	"tocsin/oncall"
 )
 
 // webFlags are those that say how the server is reached. check takes them too, since they must fit the
@@ -85,6 +88,32 @@ func (f serveFlags) validate() error {
 		return errors.New("--storage.retention must be longer than zero")
 	}
 	return f.Web.validate()
+}
+
+// hasFeature reports whether --enable-feature names the feature.
+func (f serveFlags) hasFeature(name string) bool {
+	return slices.ContainsFunc(f.Features, func(list string) bool { return slices.Contains(strings.Split(list, ","), name) })
+}
+
+// matcherMode is how matchers are read.
+func (f serveFlags) matcherMode() oncall.MatcherMode {
+	switch {
+	case f.hasFeature(alertmanager.ClassicMode):
+		return oncall.MatchersClassic
+	case f.hasFeature(alertmanager.UTF8StrictMode):
+		return oncall.MatchersUTF8Strict
+	}
+	return oncall.MatchersFallback
+}
+
+// useFeatures has the configuration read with the features. It must come before anything is read.
+func (f serveFlags) useFeatures(log *slog.Logger) {
+	switch f.matcherMode() {
+	case oncall.MatchersClassic:
+		alertmanager.UseMode(alertmanager.ClassicMode, log)
+	case oncall.MatchersUTF8Strict:
+		alertmanager.UseMode(alertmanager.UTF8StrictMode, log)
+	}
 }
 
 func (f webFlags) validate() error {

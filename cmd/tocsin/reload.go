@@ -17,6 +17,7 @@ import (
 	"tocsin/evaluator"
 	promquery "tocsin/evaluator/prometheus"
 	"tocsin/notifier"
+	"tocsin/notifier/alertmanager"
 	"tocsin/notifier/pager"
 	"tocsin/notifier/slack"
 	"tocsin/oncall"
@@ -32,7 +33,9 @@ type generation struct {
 	backends map[string]*promquery.Client
 	slack    *slack.Adapter // nil: no Slack
 	pager    *pager.Pager
+	senders  *alertmanager.Senders
 	metrics  *lateMetrics // of slack
+	sending  *lateMetrics // of senders
 }
 
 // loadPlan reads the configuration. Problems come back as one error that prints them with their places;
@@ -60,7 +63,7 @@ func (i *invalid) Error() string {
 // build makes a generation of a plan, taking over what has not changed of the one before (nil: none). It
 // touches nothing that is live.
 func (d *daemon) build(plan *config.Plan, before *generation) (*generation, error) {
-	g := &generation{plan: plan, policy: plan.Policy, metrics: &lateMetrics{}}
+	g := &generation{plan: plan, policy: plan.Policy, metrics: &lateMetrics{}, sending: &lateMetrics{}}
 	g.policy.ExternalURL = strings.TrimSuffix(d.external.String(), "/")
 	g.policy.LinkKey = d.linkKey
 	var err error
@@ -73,6 +76,11 @@ func (d *daemon) build(plan *config.Plan, before *generation) (*generation, erro
 	}
 	g.eval = evaluation(plan, g.backends, g.policy.ExternalURL)
 	if g.pager, err = pager.New(plan.Pages, pager.Options{Version: version.Version}); err != nil {
+		return nil, err
+	}
+	if g.senders, err = alertmanager.NewSenders(plan.Alertmanager, alertmanager.Options{
+		ExternalURL: d.external, Logger: d.log.With("component", "alertmanager"), Registerer: g.sending,
+	}); err != nil {
 		return nil, err
 	}
 	switch {
@@ -88,7 +96,7 @@ func (d *daemon) build(plan *config.Plan, before *generation) (*generation, erro
 // enact makes g the generation in force. It cannot fail. The senders come first: once a policy is in force
 // it may ask for an endpoint that only they know. What was claimed before is sent by the sender of then.
 func (d *daemon) enact(g *generation) {
-	senders := map[string]notifier.Sender{"page": g.pager}
+	senders := map[string]notifier.Sender{"page": g.pager, notifier.Integrations: g.senders}
 	if g.slack != nil {
 		senders["slack"] = g.slack
 	}
@@ -100,7 +108,12 @@ func (d *daemon) enact(g *generation) {
 		}
 		g.metrics.activate(d.registry)
 	}
+	if before != nil {
+		before.sending.retire(d.registry)
+	}
+	g.sending.activate(d.registry)
 	d.incidents.Apply(g.policy)
+	d.dispatcher.Apply(g.policy, g.senders)
 	d.redirect(g.plan)
 	d.evaluator.Apply(g.eval)
 	d.incidents.Wake()
@@ -116,6 +129,7 @@ func (g *generation) close(next *generation) {
 		g.slack.Close()
 	}
 	g.pager.Close()
+	g.senders.Close()
 	closeBackends(g.backends)
 }
 
@@ -172,6 +186,22 @@ func (d *daemon) policy() oncall.Policy {
 		return g.policy
 	}
 	return oncall.Policy{}
+}
+
+// receivers are those in force, in the order of the file.
+func (d *daemon) receivers() []oncall.Receiver {
+	if g := d.live.Load(); g != nil && g.plan.Alertmanager != nil {
+		return g.plan.Alertmanager.Receivers()
+	}
+	return nil
+}
+
+// original is the configuration in force as Alertmanager would show it.
+func (d *daemon) original() string {
+	if g := d.live.Load(); g != nil {
+		return g.plan.Alertmanager.Original()
+	}
+	return ""
 }
 
 // externalLabels are those in force.

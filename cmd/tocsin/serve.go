@@ -58,6 +58,8 @@ type daemon struct {
 	store      *store.Store
 	evaluator  *evaluator.Evaluator
 	outputs    outputs
+	silences   *notifier.Silences
+	dispatcher *notifier.Dispatcher
 	incidents  *notifier.Incidents
 	deliveries *notifier.Deliveries
 	acts       *notifier.Acts
@@ -72,6 +74,7 @@ type daemon struct {
 
 // loops are those that a commit may wake.
 type loops struct {
+	dispatcher *notifier.Dispatcher
 	incidents  *notifier.Incidents
 	deliveries *notifier.Deliveries
 }
@@ -87,6 +90,7 @@ func serve(ctx context.Context, f serveFlags, log *slog.Logger, s streams, ready
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
 	log.Info("Starting tocsin", "version", version.Info(), "build", version.BuildContext())
+	f.useFeatures(log)
 	plan, warnings, err := loadPlan(f.ConfigFile)
 	if err != nil {
 		return printed(err, s)
@@ -117,7 +121,7 @@ func serve(ctx context.Context, f serveFlags, log *slog.Logger, s streams, ready
 		return err
 	}
 	defer d.outputs.close()
-	d.wire()
+	d.wire(ports)
 	first, err := d.build(plan, nil)
 	if err != nil {
 		return err
@@ -153,7 +157,7 @@ func (d *daemon) ownMetrics() {
 }
 
 func (d *daemon) openStore(ctx context.Context) (err error) {
-	o := store.Options{Logger: d.log.With("component", "store"), Registerer: d.registry, Committed: d.committed}
+	o := store.Options{Logger: d.log.With("component", "store"), Registerer: d.registry, Committed: d.committed, Dispatched: true}
 	if d.flags.StorageURL != "" {
 		d.store, err = store.OpenPostgres(ctx, d.flags.StorageURL, o)
 	} else {
@@ -182,6 +186,9 @@ func (d *daemon) committed(t store.Topics) {
 	if l == nil {
 		return
 	}
+	if t.Received || t.Silences {
+		l.dispatcher.Wake()
+	}
 	if t.AlertChanges || t.Incidents {
 		l.incidents.Wake()
 	}
@@ -191,16 +198,27 @@ func (d *daemon) committed(t store.Topics) {
 }
 
 // wire makes the parts and hands each what it needs of the others.
-func (d *daemon) wire() {
+func (d *daemon) wire(ports *listeners) {
 	d.evaluator = evaluator.New(evaluator.Options{Store: d.store, Logger: d.log.With("component", "evaluator"), Registerer: d.registry})
 	d.incidents = notifier.NewIncidents(notifier.IncidentOptions{Store: d.store, Logger: d.log.With("component", "incidents"), Registerer: d.registry})
 	d.deliveries = notifier.NewDeliveries(notifier.DeliveryOptions{Store: d.store, Logger: d.log.With("component", "deliveries"), Registerer: d.registry})
+	d.silences = notifier.NewSilences(notifier.SilencesOptions{Store: d.store, Mode: d.flags.matcherMode(), Registerer: d.registry,
+		Changed: func() {
+			if l := d.loops.Load(); l != nil {
+				l.dispatcher.Wake()
+			}
+		}})
 	d.acts = notifier.NewActs(notifier.ActOptions{Store: d.store, Policy: d.policy, Transitions: d.store.Transitions,
-		ExternalLabels: d.externalLabels, Logger: d.log.With("component", "acts")})
-	d.loops.Store(&loops{d.incidents, d.deliveries})
+		ExternalLabels: d.externalLabels, Silences: d.silences, Logger: d.log.With("component", "acts")})
+	d.dispatcher = notifier.NewDispatcher(notifier.DispatcherOptions{Store: d.store, Silences: d.silences, Remind: d.acts.Remind,
+		StartDelay: time.Duration(d.flags.StartDelay), Logger: d.log.With("component", "dispatcher"), Registerer: d.registry})
+	d.loops.Store(&loops{d.dispatcher, d.incidents, d.deliveries})
 	d.web = web.New(web.Options{
 		Acts: d.acts, Store: d.store, Rules: d.evaluator, Evaluated: d.evaluator.Ready, Policy: d.policy, Reload: d.reload,
 		User: d.flags.Web.user, Slack: d.slackHandlers,
+		Alertmanager: &web.Alertmanager{Dispatch: d.dispatcher, Store: d.store, Silences: d.silences, Mode: d.flags.matcherMode(),
+			Receivers: d.receivers, Original: d.original,
+			Peers: func() []web.Peer { return []web.Peer{{Name: hostname(), Address: ports.main[0].Addr().String()}} }},
 		ExternalURL: d.external, RoutePrefix: d.flags.Web.prefix(d.external),
 		Logger: d.log.With("component", "web"), Registry: d.registry,
 	})
@@ -250,6 +268,7 @@ func (d *daemon) work(ctx context.Context) error {
 	g.Go(func() error { return d.store.Hold(ctx, shard, owner(), d.hold) })
 	g.Go(func() error { return d.prune(ctx) })
 	g.Go(func() error { return d.hangups(ctx) })
+	g.Go(func() error { d.followSilences(ctx); return nil })
 	g.Go(func() error { tendHeap(ctx); return nil })
 	err := g.Wait()
 	if errors.Is(err, context.Canceled) {
@@ -264,18 +283,38 @@ func (d *daemon) hold(ctx context.Context, lease oncall.Lease, aliveAt time.Time
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return d.outputs.send(ctx, lease) })
 	g.Go(func() error { return d.evaluator.Run(ctx, lease, aliveAt) })
+	g.Go(func() error { return d.dispatcher.Run(ctx, lease, aliveAt) })
 	g.Go(func() error { return d.incidents.Run(ctx, lease) })
 	g.Go(func() error { return d.deliveries.Run(ctx, lease) })
 	return g.Wait()
 }
 
 // owner names this process among all that may hold a lease.
-func owner() string {
+func owner() string { return fmt.Sprintf("%s-%d-%s", hostname(), os.Getpid(), rand.Text()[:8]) }
+
+func hostname() string {
 	host, err := os.Hostname()
 	if err != nil {
-		host = "unknown"
+		return "unknown"
 	}
-	return fmt.Sprintf("%s-%d-%s", host, os.Getpid(), rand.Text()[:8])
+	return host
+}
+
+// followSilences keeps the silences that the API shows as the store has them, also where another process
+// dispatches. A failure waits for the next second: who sets one finds out.
+func (d *daemon) followSilences(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		if err := d.silences.Refresh(ctx); err != nil && ctx.Err() == nil {
+			d.log.Error("Silences could not be read", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // prune forgets what has ended long ago. A failure waits for the next hour.
