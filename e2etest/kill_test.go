@@ -76,6 +76,7 @@ type episode struct {
 }
 
 func TestKillLosesNothing(t *testing.T) {
+	t.Parallel()
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
 		killLosesNothing(t, kills{count: 25, least: 50 * time.Millisecond, most: 1800 * time.Millisecond})

@@ -67,6 +67,7 @@ groups:
 // TestWholeLine is the main job on real parts: a real Prometheus, a rule file, a Slack message, a page, an
 // acknowledgement by slash command, and the end.
 func TestWholeLine(t *testing.T) {
+	t.Parallel()
 	exporter := promtest.NewExporter(t)
 	exporter.Set(`session_memory_limit_bytes{pod="session-1"}`, 1000)
 	exporter.Set(`session_memory_bytes{pod="session-1"}`, 500)
@@ -186,6 +187,7 @@ func (w *world) endsWell(t *testing.T) {
 // TestPrometheusFails: whatever the backend answers, nothing resolves, its alerts are unknown, one incident
 // says so, and recovery is noticed.
 func TestPrometheusFails(t *testing.T) {
+	t.Parallel()
 	nonsense := map[string]http.HandlerFunc{
 		"500":  func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(500) },
 		"html": func(rw http.ResponseWriter, _ *http.Request) { fmt.Fprint(rw, "<html><body>login</body></html>") },

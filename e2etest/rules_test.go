@@ -65,6 +65,7 @@ groups:
 // TestRulesAsPrometheus lets a real Prometheus and tocsin evaluate the same rules over the same series, and
 // compares what they answer, for every parameter that this Prometheus knows.
 func TestRulesAsPrometheus(t *testing.T) {
+	t.Parallel()
 	exporter := promtest.NewExporter(t)
 	exporter.Set(`session_memory_ratio{instance="a"}`, 0.9)
 	exporter.Set(`session_memory_ratio{instance="b"}`, 0.95)

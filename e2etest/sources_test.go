@@ -23,6 +23,7 @@ groups:
 // TestTwoRulesOneAlert: two rules that come to the same alert are one alert of one incident, which ends when
 // both have.
 func TestTwoRulesOneAlert(t *testing.T) {
+	t.Parallel()
 	prom, url := newStub(t)
 	w := newWorld(t, url, lineConfig, twoRules)
 	evaluations := func() int { prom.mu.Lock(); defer prom.mu.Unlock(); return prom.asked }
