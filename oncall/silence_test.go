@@ -204,6 +204,17 @@ func TestSilenceSet(t *testing.T) {
 	})
 }
 
+// TestSilenceSetFlips: a silence that came and went between two looks may have been seen by a third one.
+func TestSilenceSetFlips(t *testing.T) {
+	set := oncall.NewSilenceSet([]oncall.Silence{silence(t, "1", `a=x`, time.Minute, 2*time.Minute)}, silenceNow)
+	if x := set.ChangedSince(set, silenceNow, silenceNow.Add(time.Hour)); x == nil || !x.Any(labels.FromStrings("a", "x")) || x.Any(labels.FromStrings("a", "y")) {
+		t.Error("not named")
+	}
+	if x := set.ChangedSince(set, silenceNow.Add(time.Minute), silenceNow.Add(90*time.Second)); x != nil {
+		t.Error("named")
+	}
+}
+
 // TestSilenceList: the order of the alert API.
 func TestSilenceList(t *testing.T) {
 	h := time.Hour

@@ -181,7 +181,8 @@ func (x *SilenceSet) List(now time.Time) []Silence {
 }
 
 // ChangedSince returns an index of the silences that mute at now and did not in was at then, or the other way
-// round, or otherwise: only alerts that some of its sets match can be muted differently. nil: nothing changed.
+// round, or otherwise, or that began or ended between: only an alert that some of its sets match can be muted
+// now in another way than it was found to be since then. nil: nothing changed.
 func (x *SilenceSet) ChangedSince(was *SilenceSet, then, now time.Time) *MatchIndex {
 	if x == was && x.NextBoundary(then).After(now) {
 		return nil
@@ -190,15 +191,16 @@ func (x *SilenceSet) ChangedSince(was *SilenceSet, then, now time.Time) *MatchIn
 	x.each(func(s Silence) {
 		old, known := was.Get(s.ID)
 		muted, mutes := known && old.State(then) == SilenceActive, s.State(now) == SilenceActive
-		if mutes && !(muted && SameMatchers(s.Matchers, old.Matchers)) {
+		same := muted == mutes && SameMatchers(s.Matchers, old.Matchers)
+		if mutes && !same || s.crosses(then, now) {
 			changed = append(changed, s.Matchers)
 		}
-		if muted && !(mutes && SameMatchers(s.Matchers, old.Matchers)) {
+		if muted && !same || known && old.crosses(then, now) {
 			changed = append(changed, old.Matchers)
 		}
 	})
 	was.each(func(old Silence) {
-		if _, kept := x.Get(old.ID); !kept && old.State(then) == SilenceActive {
+		if _, kept := x.Get(old.ID); !kept && (old.State(then) == SilenceActive || old.crosses(then, now)) {
 			changed = append(changed, old.Matchers)
 		}
 	})
@@ -206,4 +208,9 @@ func (x *SilenceSet) ChangedSince(was *SilenceSet, then, now time.Time) *MatchIn
 		return nil
 	}
 	return NewMatchIndex(changed)
+}
+
+// crosses reports whether the silence starts or ends after then, and at now at the latest.
+func (s Silence) crosses(then, now time.Time) bool {
+	return then.Before(s.StartsAt) && !now.Before(s.StartsAt) || then.Before(s.EndsAt) && !now.Before(s.EndsAt)
 }
