@@ -52,7 +52,13 @@ func NewSilences(o SilencesOptions) *Silences {
 	}
 	s := &Silences{o: o}
 	s.now.Store(&silencesNow{set: oncall.NewSilenceSet(nil, time.Time{})})
-	s.changes = promauto.With(o.Registerer).NewCounterVec(prometheus.CounterOpts{
+	f := promauto.With(o.Registerer)
+	for _, state := range []oncall.SilenceState{oncall.SilenceActive, oncall.SilencePending, oncall.SilenceExpired} {
+		f.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "tocsin_silences", Help: "Silences that are kept, by state.", ConstLabels: prometheus.Labels{"state": string(state)},
+		}, func() float64 { return float64(s.now.Load().set.Count(state, time.Now())) })
+	}
+	s.changes = f.NewCounterVec(prometheus.CounterOpts{
 		Name: "tocsin_silence_changes_total", Help: "Silences that were changed through this process, by what was done.",
 	}, []string{"change"})
 	for _, change := range []string{"set", "expired"} {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"tocsin/notifier"
@@ -146,6 +147,31 @@ func TestSilences(t *testing.T) {
 		}
 		if shelf.reads != 1 {
 			t.Errorf("read all silences %d times", shelf.reads)
+		}
+	})
+}
+
+// TestSilencesCounted: the silences are counted as they stand when somebody looks.
+func TestSilencesCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		registry := prometheus.NewRegistry()
+		s := notifier.NewSilences(notifier.SilencesOptions{Store: &silenceShelf{all: map[string]oncall.Silence{}}, Registerer: registry})
+		window := newSilence(t, `team=shop`, 2*time.Hour)
+		window.StartsAt = time.Now().Add(time.Hour)
+		for _, sil := range []oncall.Silence{window, newSilence(t, `team=shop`, 3*time.Hour), newSilence(t, `team=shop`, 30*time.Minute)} {
+			if _, _, err := s.Set(t.Context(), sil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Hour)
+		want := `# HELP tocsin_silences Silences that are kept, by state.
+# TYPE tocsin_silences gauge
+tocsin_silences{state="active"} 2
+tocsin_silences{state="expired"} 1
+tocsin_silences{state="pending"} 0
+`
+		if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "tocsin_silences"); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -155,6 +155,17 @@ func (x *SilenceSet) each(yield func(Silence)) {
 	}
 }
 
+// Count returns how many silences are in the state at now.
+func (x *SilenceSet) Count(state SilenceState, now time.Time) int {
+	n := 0
+	x.each(func(s Silence) {
+		if s.State(now) == state {
+			n++
+		}
+	})
+	return n
+}
+
 // List returns all silences, expired ones included, in the order of the alert API: active ones, next to end
 // first; pending ones, next to start first; expired ones, last to have ended first.
 func (x *SilenceSet) List(now time.Time) []Silence {
