@@ -19,13 +19,20 @@ import (
 // want is an escalation that is to know of an alert.
 type want struct {
 	escalation string
+	routed     bool   // a route leads there
 	why        string // why it is told, where a route says so
 	muted      string // why it must not be told now, "" if it may
 }
 
+// concerns reports whether what a source says is for the escalation: what a rule says of its own, what is
+// posted for all.
+func (w want) concerns(c oncall.AlertChange) bool {
+	return w.routed || c.Escalation == w.escalation || c.Source == oncall.PostedSource
+}
+
 // wants returns who is to know of a firing alert: the escalations that its rules name, and those of the
-// receivers to which its routes lead. Where there is no route and no rule names one, it is left to
-// oncall.PlaceAlert, under the name "".
+// receivers to which its routes lead. Where there is no route, what a rule without an escalation says is left
+// to oncall.PlaceAlert, under the name ""; so is what is posted, unless a rule says it too.
 func (r *dispatchRun) wants(e *dispatched, now time.Time) []want {
 	var all []want
 	muted := r.mutedWhy(e, now)
@@ -33,12 +40,15 @@ func (r *dispatchRun) wants(e *dispatched, now time.Time) []want {
 		i := slices.IndexFunc(all, func(o want) bool { return o.escalation == w.escalation })
 		if i < 0 {
 			all = append(all, w)
-		} else if w.muted == "" {
+			return
+		}
+		all[i].routed = all[i].routed || w.routed
+		if w.muted == "" {
 			all[i].muted = "" // one way that is open is enough
 		}
 	}
 	for i := range e.a.Rules {
-		if name := e.a.Rules[i].Escalation; name != "" {
+		if name := e.a.Rules[i].Escalation; name != "" || r.s.routing.Root == nil {
 			add(want{escalation: name, muted: muted})
 		}
 	}
@@ -47,7 +57,7 @@ func (r *dispatchRun) wants(e *dispatched, now time.Time) []want {
 		if !ok || receiver.Escalation == "" {
 			continue
 		}
-		w := want{escalation: receiver.Escalation, muted: muted}
+		w := want{escalation: receiver.Escalation, routed: true, muted: muted}
 		w.why = fmt.Sprintf("the route %s leads to the receiver %s, whose escalation is %s", g.route.Key, receiver.Name, receiver.Escalation)
 		if w.muted == "" {
 			w.muted = r.routeMutedWhy(g.route, now)
@@ -76,6 +86,9 @@ func (r *dispatchRun) review(e *dispatched, at, now time.Time, original ...bool)
 			r.mute(e, w, at)
 		case w.muted == "" && told != nil && told.Muted, w.muted == "" && told == nil && e.hold == 0:
 			for _, c := range r.sources(e, at) {
+				if !w.concerns(c) {
+					continue
+				}
 				if e.heldBack || len(original) == 0 || c.At.IsZero() {
 					c.At = at // the trigger is now, not when it began behind the silence
 				}
@@ -103,13 +116,14 @@ func (r *dispatchRun) sourceFires(e *dispatched, c oncall.AlertChange, at time.T
 		if i := slices.IndexFunc(wants, func(o want) bool { return o.escalation == told.Escalation }); i >= 0 {
 			w = wants[i]
 		}
-		r.say(e, addressed(c, w))
-		if told.Muted { // it must know the source, or the end of another would end the alert there
+		c := addressed(c, w)
+		if told.Muted { // it must know the source, or the end of another would end the alert there; and nobody is told
 			if w.muted == "" {
 				w.muted = r.mutedWhy(e, at)
 			}
-			r.mute(e, w, at)
+			c.Status, c.Reason = oncall.ChangeMuted, w.muted
 		}
+		r.say(e, c)
 	}
 	r.review(e, at, at, true)
 }

@@ -94,7 +94,7 @@ const (
 	ChangeResolved ChangeStatus = "resolved"
 	ChangeUnknown  ChangeStatus = "unknown" // still firing as far as known, but its query fails
 	ChangeKnown    ChangeStatus = "known"   // its query works again; still firing
-	ChangeMuted    ChangeStatus = "muted"   // still firing, but silenced or inhibited: nobody is to be told; a ChangeFiring ends it
+	ChangeMuted    ChangeStatus = "muted"   // Source reports it firing, but silenced or inhibited: nobody is to be told; a ChangeFiring ends it
 )
 
 // AlertChange hands an alert from a source (our evaluator; later, a pushing Prometheus) to the incidents.

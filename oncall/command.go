@@ -131,7 +131,7 @@ func (m *machine) resolveByHand(c Command) {
 	if n > 0 {
 		s := fmt.Sprintf("%s still firing; if that lasts for %s, a new, linked incident opens", count(n, "alert is", "alerts are"), short(m.reopenAfter()))
 		if n == muted {
-			s = fmt.Sprintf("%s still firing, and muted; if one fires when that ends, a new incident opens", count(n, "alert is", "alerts are"))
+			s = fmt.Sprintf("%s still firing, and muted; if one fires when that ends, a new, linked incident opens", count(n, "alert is", "alerts are"))
 		}
 		m.note(EntryResolved, "", s)
 		m.d.Reply += ". " + s

@@ -1,6 +1,7 @@
 package oncall
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -31,8 +32,8 @@ func mutedLater(ls labels.Labels, changes []AlertChange) bool {
 	})
 }
 
-// alertMuted marks a firing alert as muted. One that was muted for another escalation, by the times of a
-// route that leads there, is none of this incident's.
+// alertMuted marks a firing alert as muted. The change's source reports it firing, and may be one more. An alert
+// that was muted for another escalation, by the times of a route that leads there, is none of this incident's.
 func (m *machine) alertMuted(i int, c AlertChange) (TimelineKind, int, bool) {
 	if c.Escalation != "" && c.Escalation != m.in.Escalation {
 		if name, _ := placeName(c, m.p); name != m.in.Escalation {
@@ -41,8 +42,16 @@ func (m *machine) alertMuted(i int, c AlertChange) (TimelineKind, int, bool) {
 	}
 	a := &m.in.Alerts[i]
 	again := !a.MutedSince.IsZero()
-	if again && a.MutedWhy == c.Reason {
+	reported := c.Source == "" || slices.Contains(a.Sources, c.Source)
+	told := c.Annotations == nil || maps.Equal(a.Annotations, c.Annotations)
+	if again && reported && told && (c.Reason == "" || a.MutedWhy == c.Reason) {
 		return "", 0, false
+	}
+	if !reported {
+		a.Sources = append(slices.Clone(a.Sources), c.Source)
+	}
+	if !told {
+		a.Annotations = c.Annotations
 	}
 	if !again {
 		a.MutedSince = c.At
@@ -50,7 +59,9 @@ func (m *machine) alertMuted(i int, c AlertChange) (TimelineKind, int, bool) {
 			a.MutedSince = m.now
 		}
 	}
-	a.MutedWhy = c.Reason
+	if !again || c.Reason != "" {
+		a.MutedWhy = c.Reason
+	}
 	m.touch(i)
 	return EntryAlertMuted, i, !again
 }

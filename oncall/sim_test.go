@@ -61,6 +61,12 @@ func (s *sim) change(c oncall.AlertChange) {
 		s.apply(in, oncall.AlertsChanged{Changes: []oncall.AlertChange{c}})
 		return
 	}
+	if in := s.last(); in != nil && c.LinkedFrom == 0 && slices.ContainsFunc(in.Alerts, func(a oncall.IncidentAlert) bool {
+		return a.Fingerprint == fp && a.State == oncall.StateFiring
+	}) { // closed by hand, and it still holds the alert
+		s.apply(in, oncall.AlertsChanged{Changes: []oncall.AlertChange{c}})
+		return
+	}
 	pl := oncall.PlaceAlert(c, s.policy)
 	in := &oncall.Incident{Number: int64(len(s.incidents) + 1), Escalation: pl.Escalation, GroupKey: pl.GroupKey, GroupLabels: pl.GroupLabels, Why: pl.Why, LinkedFrom: c.LinkedFrom}
 	in.Key = fmt.Sprintf("tocsin-test-%d", in.Number)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"time"
 
 	"tocsin/oncall"
@@ -103,7 +104,7 @@ func (a *application) assign(c oncall.AlertChange) error {
 		}
 		return nil
 	}
-	g, err := a.placed(c)
+	g, err := a.placed(c, fp)
 	if err != nil || g == nil {
 		return err
 	}
@@ -147,8 +148,10 @@ func (a *application) existing(number int64) *target {
 	return g
 }
 
-// placed returns the open incident of the change's place, or a new one; nil for a place that is nowhere.
-func (a *application) placed(c oncall.AlertChange) (*target, error) {
+// placed returns the open incident of the change's place, or a new one; nil for a place that is nowhere. Where the
+// last one there was closed by hand and still holds the alert firing, that one takes what is said of it again: when
+// it is time, it hands its alerts to a linked incident.
+func (a *application) placed(c oncall.AlertChange, fp oncall.Fingerprint) (*target, error) {
 	p := a.place(c)
 	if p.Escalation == "" {
 		return nil, nil
@@ -163,15 +166,32 @@ func (a *application) placed(c oncall.AlertChange) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	var g *target
 	if open {
-		g = a.existing(number)
-	} else {
-		g = &target{place: p}
-		a.targets = append(a.targets, g)
+		a.byPlace[key] = a.existing(number)
+		return a.byPlace[key], nil
 	}
+	if c.LinkedFrom == 0 {
+		closed, err := one(a.t, `select i.number from incidents i join incident_alerts a on a.incident = i.number
+			where i.place = $1 and i.state = 'resolved' and a.fingerprint = $2 and a.state = 'firing' order by i.number desc limit 1`+a.t.d.forUpdate,
+			[]any{key, string(fp)}, &number)
+		if err != nil {
+			return nil, err
+		}
+		if closed && !endedIn(a.existing(number).changes, fp) {
+			return a.existing(number), nil
+		}
+	}
+	g := &target{place: p}
+	a.targets = append(a.targets, g)
 	a.byPlace[key] = g
 	return g, nil
+}
+
+// endedIn reports whether an alert ends in changes that are to be decided yet: what follows is a new story.
+func endedIn(changes []oncall.AlertChange, fp oncall.Fingerprint) bool {
+	return slices.ContainsFunc(changes, func(c oncall.AlertChange) bool {
+		return c.Status == oncall.ChangeResolved && oncall.FingerprintOf(c.Labels) == fp
+	})
 }
 
 // settle has one incident decided and writes the decision.

@@ -52,7 +52,9 @@ func testOpenAndExtend(t *testing.T, e *env) {
 func testAllHolders(t *testing.T, e *env) {
 	in := e.open("x")
 	e.update(in.Number, func(in oncall.Incident, d *oncall.Decision) { resolve(&d.Incident, e.now) }) // by hand, its alert still fires
-	e.hand(change(oncall.ChangeFiring, "x", "A", "again"))
+	again := change(oncall.ChangeFiring, "x", "A", "again")
+	again.LinkedFrom = in.Number
+	e.hand(again)
 	e.apply(100)
 	e.hand(change(oncall.ChangeUnknown, "x", "A", "unknown"), change(oncall.ChangeResolved, "x", "A", "over"), change(oncall.ChangeResolved, "z", "A", "nobody's"))
 	equal(t, e.apply(100), 3)
@@ -129,6 +131,25 @@ func testRequeueOrder(t *testing.T, e *env) {
 	equal(t, e.apply(10), 4)
 	equal(t, texts(e.load(2)), "linked too over")
 	equal(t, e.load(2).Alerts[0].State, oncall.StateResolved)
+}
+
+// testClosedByHand: what is said again of an alert that an incident holds which was closed by hand opens nothing.
+// Another alert does, and so does the same one once it had ended.
+func testClosedByHand(t *testing.T, e *env) {
+	in := e.open("x")
+	e.update(in.Number, func(_ oncall.Incident, d *oncall.Decision) { resolve(&d.Incident, e.now) })
+	e.hand(change(oncall.ChangeFiring, "x", "A", "again"))
+	equal(t, e.apply(10), 1)
+	equal(t, texts(e.load(in.Number)), texts(in)+" again")
+	_, err := e.s.Incident(e.ctx(), 2)
+	e.wantCode(err, oncall.CodeNotFound)
+	e.hand(change(oncall.ChangeResolved, "x", "A", "over"), change(oncall.ChangeFiring, "x", "A", "anew"))
+	equal(t, e.apply(10), 2)
+	equal(t, texts(e.load(2)), "anew")
+	e.update(2, func(_ oncall.Incident, d *oncall.Decision) { resolve(&d.Incident, e.now) })
+	e.hand(change(oncall.ChangeFiring, "x", "B", "another"))
+	equal(t, e.apply(10), 1)
+	equal(t, texts(e.load(3)), "another")
 }
 
 func testFailingChanges(t *testing.T, e *env) {

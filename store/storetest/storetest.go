@@ -38,6 +38,7 @@ func Run(t *testing.T, fresh func(testing.TB) Database) {
 		{"changes/nowhere", testNowhere},
 		{"changes/requeue", testRequeue},
 		{"changes/requeue-order", testRequeueOrder},
+		{"changes/closed-by-hand", testClosedByHand},
 		{"changes/failing decision", testFailingChanges},
 		{"changes/long names", testLongNames},
 		{"incidents/update", testUpdate},
