@@ -166,9 +166,16 @@ func (r *rig) change(status oncall.ChangeStatus, services ...string) {
 	r.evaluate(e)
 }
 
+// evaluate commits an evaluation, and hands its changes over as the dispatcher does where nothing mutes them.
 func (r *rig) evaluate(e oncall.Evaluation) {
 	r.t.Helper()
-	if err := r.store.CommitEvaluation(r.t.Context(), oncall.Write{Now: time.Now(), Lease: &r.lease}, e); err != nil {
+	w := oncall.Write{Now: time.Now(), Lease: &r.lease}
+	changes := e.Changes
+	e.Changes = nil
+	if err := r.store.CommitEvaluation(r.t.Context(), w, e); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := r.store.CommitDispatch(r.t.Context(), w, oncall.Dispatch{Changes: changes}); err != nil {
 		r.t.Fatal(err)
 	}
 	synctest.Wait()

@@ -56,7 +56,7 @@ func TestStorm(t *testing.T) {
 			n = 500
 		}
 		began := time.Now()
-		if err := s.CommitEvaluation(t.Context(), oncall.Write{Now: began}, oncall.Evaluation{Changes: changes(n)}); err != nil {
+		if err := s.CommitDispatch(t.Context(), oncall.Write{Now: began}, oncall.Dispatch{Changes: changes(n)}); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := s.ApplyAlertChanges(t.Context(), oncall.Write{Now: began}, n, placeOf, openIncident); err != nil || got != n {
@@ -116,11 +116,11 @@ func BenchmarkCommitEvaluation(b *testing.B) {
 func BenchmarkApplyAlertChanges(b *testing.B) {
 	onBoth(b, func(b *testing.B, s *store.Store) {
 		for i := 0; b.Loop(); i++ {
-			var e oncall.Evaluation
+			var e oncall.Dispatch
 			for j := range 500 {
 				e.Changes = append(e.Changes, changeOf(fmt.Sprint(i, " ", j), "A"))
 			}
-			if err := s.CommitEvaluation(b.Context(), oncall.Write{}, e); err != nil {
+			if err := s.CommitDispatch(b.Context(), oncall.Write{}, e); err != nil {
 				b.Fatal(err)
 			}
 			if n, err := s.ApplyAlertChanges(b.Context(), oncall.Write{Now: time.Now()}, 1000, placeOf, openIncident); err != nil || n != 500 {

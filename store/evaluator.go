@@ -16,11 +16,7 @@ func (s *Store) CommitEvaluation(ctx context.Context, w oncall.Write, e oncall.E
 	if e.Empty() {
 		return nil
 	}
-	var log [][]byte
-	if s.dispatched {
-		log = packChanges(w.Now, e.Changes)
-		e.Changes = nil
-	}
+	log := packChanges(w.Now, e.Changes)
 	_, err := do(ctx, s, w, func(t *tx) (struct{}, error) {
 		for _, a := range e.Upserts {
 			if err := t.putAlert(a); err != nil {
@@ -33,9 +29,6 @@ func (s *Store) CommitEvaluation(ctx context.Context, w oncall.Write, e oncall.E
 			}
 		}
 		if err := t.appendTransitions(e.Transitions); err != nil {
-			return struct{}{}, err
-		}
-		if err := t.appendChanges(e.Changes); err != nil {
 			return struct{}{}, err
 		}
 		if err := t.appendReceived(w.Now, log); err != nil {

@@ -124,11 +124,11 @@ func TestPostgresContention(t *testing.T) {
 	for _, s := range stores {
 		defer s.Close() //nolint:errcheck // a test's
 	}
-	opened := oncall.Evaluation{}
+	opened := oncall.Dispatch{}
 	for _, g := range []string{"x", "y"} {
 		opened.Changes = append(opened.Changes, changeOf(g, "A"))
 	}
-	if err := stores[0].CommitEvaluation(t.Context(), oncall.Write{}, opened); err != nil {
+	if err := stores[0].CommitDispatch(t.Context(), oncall.Write{}, opened); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := stores[0].ApplyAlertChanges(t.Context(), oncall.Write{Now: time.Now()}, 10, placeOf, openIncident); err != nil {

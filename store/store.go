@@ -52,9 +52,6 @@ type Options struct {
 	// PostgreSQL also when another process says that it committed something. It runs on the goroutines that
 	// write and that listen: it must return at once and must not call the store.
 	Committed func(Topics)
-	// Dispatched says that a dispatcher reads the log: what evaluations change goes there. Without it the
-	// changes go to the incidents at once.
-	Dispatched bool
 }
 
 // Store is an open database. Its methods may be called from any goroutine.
@@ -65,8 +62,7 @@ type Store struct {
 	w    *writer // the only one who writes
 	m    *metrics
 
-	dispatched bool // as in Options
-	sweeper    *sweeper
+	sweeper *sweeper
 
 	closing sync.Once
 	cleanup []func() error // in reverse order of opening
@@ -80,7 +76,6 @@ func (s *Store) start(ctx context.Context, write *sql.DB, o Options) error {
 		return err
 	}
 	s.m = newMetrics()
-	s.dispatched = o.Dispatched
 	s.w = newWriter(s.d, write, s.log, s.m, o.Committed)
 	s.sweeper = startSweeper(s)
 	id, err := s.InstanceID(ctx)

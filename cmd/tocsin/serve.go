@@ -157,7 +157,7 @@ func (d *daemon) ownMetrics() {
 }
 
 func (d *daemon) openStore(ctx context.Context) (err error) {
-	o := store.Options{Logger: d.log.With("component", "store"), Registerer: d.registry, Committed: d.committed, Dispatched: true}
+	o := store.Options{Logger: d.log.With("component", "store"), Registerer: d.registry, Committed: d.committed}
 	if d.flags.StorageURL != "" {
 		d.store, err = store.OpenPostgres(ctx, d.flags.StorageURL, o)
 	} else {

@@ -165,7 +165,6 @@ func testReceivedRefused(t *testing.T, e *env) {
 
 // testEvaluationsAreReceived: what an evaluation changes is in the log with what is posted, in order.
 func testEvaluationsAreReceived(t *testing.T, e *env) {
-	e.reopen(store.Options{Dispatched: true})
 	e.receive("A")
 	evaluate := func(n int) {
 		var cs []oncall.AlertChange
