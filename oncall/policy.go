@@ -14,6 +14,10 @@ type Policy struct {
 	Users       map[string]User
 	Receivers   map[string]Receiver
 	Routing     Routing
+	Schedules   map[string]Schedule
+	// Overrides are those of all schedules that can still matter, as the store had them: whoever builds a policy
+	// hands over a slice of its own, and builds a new one when the store's version of them moves.
+	Overrides []Override
 	// RootReceiver is where the root route leads, "" for no route. This build follows it only to a receiver
 	// without integrations: what names no escalation is then told to nobody, as the configuration says.
 	RootReceiver string
