@@ -60,7 +60,7 @@ func (m *machine) stillFiring() {
 			m.d.Requeue = append(m.d.Requeue, AlertChange{
 				At: m.now, Source: source, Status: ChangeFiring, Labels: a.Labels, Annotations: a.Annotations, Value: a.Value,
 				StartsAt: a.StartsAt, GeneratorURL: a.GeneratorURL, Escalation: m.in.Escalation, GroupBy: groupNames(m.in),
-				LinkedFrom: m.in.Number, Reason: reason, Evidence: a.Evidence,
+				LinkedFrom: m.in.Number, Why: m.in.Why, Reason: reason, Evidence: a.Evidence,
 			})
 		}
 		if !a.UnknownSince.IsZero() {
