@@ -245,12 +245,16 @@ type desk struct {
 }
 
 func deskTest(t *testing.T, policy oncall.Policy, test func(*testing.T, *desk)) {
-	synctest.Test(t, func(t *testing.T) {
-		k := newDesk(t, policy)
+	synctestDesk(t, policy, func(t *testing.T, k *desk) {
 		k.start()
 		test(t, k)
 		k.halt()
 	})
+}
+
+// synctestDesk leaves starting and ending to the test.
+func synctestDesk(t *testing.T, policy oncall.Policy, test func(*testing.T, *desk)) {
+	synctest.Test(t, func(t *testing.T) { test(t, newDesk(t, policy)) })
 }
 
 func newDesk(t *testing.T, policy oncall.Policy) *desk {
@@ -320,12 +324,8 @@ func (k *desk) receive(r oncall.Received) {
 
 func (k *desk) silence(d time.Duration, name string) string {
 	k.t.Helper()
-	m, err := amlabels.NewMatcher(amlabels.MatchEqual, "alertname", name)
-	if err != nil {
-		k.t.Fatal(err)
-	}
 	id, _, err := k.silences.Set(k.t.Context(), oncall.Silence{
-		Matchers: amlabels.Matchers{m}, StartsAt: time.Now(), EndsAt: time.Now().Add(d), CreatedBy: "ana", Comment: "deploy",
+		Matchers: matching("alertname", name), StartsAt: time.Now(), EndsAt: time.Now().Add(d), CreatedBy: "ana", Comment: "deploy",
 	})
 	if err != nil {
 		k.t.Fatal(err)
@@ -376,4 +376,12 @@ func routed(change ...func(*oncall.Policy)) oncall.Policy {
 		c(&p)
 	}
 	return p
+}
+
+func matching(label, value string) amlabels.Matchers {
+	m, err := amlabels.NewMatcher(amlabels.MatchEqual, label, value)
+	if err != nil {
+		panic(err)
+	}
+	return amlabels.Matchers{m}
 }
