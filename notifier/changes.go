@@ -144,7 +144,7 @@ func (l *Incidents) setAside(ctx context.Context, lease oncall.Lease, cause erro
 // at once, so that its first tier is told by the next tick.
 func (l *Incidents) openBare(now time.Time, in oncall.Incident, changes []oncall.AlertChange) oncall.Decision {
 	in.State, in.TriggeredAt, in.RoundAt, in.Anchor, in.NextAt = oncall.IncidentTriggered, now, now, now, now
-	in.Policy = l.policy.Load().Escalations[in.Escalation]
+	in.Policy, _ = l.policy.Load().Escalation(in.Escalation)
 	in.Revision, in.Next = 1, "tier 0 is told"
 	d := oncall.Decision{Changed: true}
 	for _, c := range changes {

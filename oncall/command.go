@@ -125,6 +125,7 @@ func (m *machine) resolveByHand(c Command) {
 		m.d.Reply = fmt.Sprintf("%s is already resolved%s", m.number(), by(m.in.ResolvedBy))
 		return
 	}
+	m.endManual(c.Actor)
 	n, muted := m.firing(), m.muted()
 	m.resolve(c.Actor, "resolved"+via(c.Via))
 	m.d.Reply = m.number() + " is resolved by " + c.Actor

@@ -50,6 +50,9 @@ func SilenceOf(in Incident, w SilenceWish, now time.Time) (Silence, error) {
 		return s, Errorf(CodeInvalid, "a silence from an incident lasts 30 days at most. Mute hours that come back by time_intervals "+
 			"in the configuration, and change a rule that should not fire")
 	}
+	if in.GroupLabels.Get(model.AlertNameLabel) == ManualAlert && in.GroupLabels.Get(OpeningLabel) != "" {
+		return s, Errorf(CodeInvalid, "#%d was opened by hand, so there is no alert to silence: snooze it, or resolve it", in.Number)
+	}
 	var err error
 	s.Matchers, err = incidentMatchers(in)
 	return s, err

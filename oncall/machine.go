@@ -62,7 +62,7 @@ func newMachine(now time.Time, in Incident, p Policy) *machine {
 		m.alerts[a.Fingerprint] = i
 	}
 	// A running incident survives the removal of its escalation: it follows the one it saw last.
-	if esc, ok := p.Escalations[in.Escalation]; ok {
+	if esc, ok := p.Escalation(in.Escalation); ok {
 		m.in.Policy = esc
 	}
 	m.esc = m.in.Policy

@@ -24,7 +24,8 @@ func PlaceAlert(c AlertChange, p Policy) Place {
 	}
 	groupBy := c.GroupBy
 	if groupBy == nil {
-		groupBy = p.Escalations[name].GroupBy
+		esc, _ := p.Escalation(name)
+		groupBy = esc.GroupBy
 	}
 	if groupBy == nil {
 		groupBy = []string{model.AlertNameLabel}
@@ -51,7 +52,7 @@ func placeName(c AlertChange, p Policy) (name, why string) {
 		if why == "" {
 			why = fmt.Sprintf("its rule names the escalation %s", c.Escalation)
 		}
-		if _, ok := p.Escalations[c.Escalation]; ok {
+		if _, ok := p.Escalation(c.Escalation); ok {
 			return c.Escalation, why
 		}
 		why += fmt.Sprintf(", but %s is not configured any more; ", c.Escalation)

@@ -108,6 +108,17 @@ func runLine(t *testing.T, s *sim, f []string) {
 	case "fire", "resolve", "unknown", "known", "mute":
 		s.change(alert(status[f[0]], s.escName, f[1], f[2], arg(3, "critical")))
 		return
+	case "open", "page": // open USER ESCALATION TITLE · page USER USER TITLE
+		o := oncall.Opening{Actor: f[1], Title: strings.Join(f[3:], " "), Via: "slack", Escalation: f[2]}
+		if f[0] == "page" {
+			o.User, o.Escalation = f[2], ""
+		}
+		c, _, err := o.Open(s.now, strings.Join(f, " "), s.policy)
+		if err != nil {
+			t.Fatalf("%v: %v", f, err)
+		}
+		s.change(c)
+		return
 	case "noted":
 		s.apply(s.last(), oncall.Noted{Kind: oncall.EntrySilenced, Actor: f[1], Text: strings.Join(f[2:], " "), Reply: "Silenced by " + f[1]})
 		return
