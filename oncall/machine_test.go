@@ -108,7 +108,8 @@ func checkInvariants(rt *rapid.T, s *sim) {
 	}
 }
 
-// untold lets time pass, and fails if it tells anybody of an incident that is paused.
+// untold lets time pass, and fails if it tells anybody of an incident that is paused all along: one that was closed
+// by hand may hand an alert over to it.
 func (s *sim) untold(pass func()) {
 	before := map[int64]int{}
 	for _, in := range s.incidents {
@@ -118,7 +119,7 @@ func (s *sim) untold(pass func()) {
 	}
 	pass()
 	for _, in := range s.incidents {
-		if n, ok := before[in.Number]; ok && n != len(in.Deliveries) {
+		if n, ok := before[in.Number]; ok && n != len(in.Deliveries) && !in.PausedSince.IsZero() {
 			s.fail("#%d is paused, and time alone made %d deliveries", in.Number, len(in.Deliveries)-n)
 		}
 	}
