@@ -40,11 +40,18 @@ type Silences interface {
 	Expire(ctx context.Context, id string) (oncall.Silence, error)
 }
 
+// AlertStore takes in what is posted, and knows what was sent.
+type AlertStore interface {
+	notifier.ReceiveStore
+	// GroupDeliveries lists notifications of groups, newest first, without their alerts.
+	GroupDeliveries(ctx context.Context, f oncall.GroupDeliveryFilter) ([]oncall.GroupDelivery, error)
+}
+
 // Alertmanager is what stands behind Alertmanager's API. The functions are called for each request and must be
 // safe for concurrent use.
 type Alertmanager struct {
 	Dispatch  notifier.DispatchView
-	Store     notifier.ReceiveStore
+	Store     AlertStore
 	Silences  Silences
 	Mode      oncall.MatcherMode
 	Receivers func() []oncall.Receiver // in the configuration's order; nil: those of the policy, by name

@@ -62,6 +62,12 @@ func (b *board) Silences(context.Context) (all []oncall.Silence, version int64, 
 	return all, b.version, b.broken
 }
 
+func (b *board) GroupDeliveries(_ context.Context, f oncall.GroupDeliveryFilter) ([]oncall.GroupDelivery, error) {
+	return []oncall.GroupDelivery{{Key: "k", Seq: 7, Endpoint: oncall.IntegrationEndpoint("webhook_configs", f.Receiver, 0), Receiver: f.Receiver, GroupKey: f.GroupKey,
+		Route: "{}", GroupLabels: labels.FromStrings("alertname", "A"), Reason: "FirstNotification", Firing: 2, State: oncall.DeliveryDelivered, Attempts: 1,
+		CreatedAt: began, FirstAttemptAt: began, DoneAt: began, Status: 200}}, b.broken
+}
+
 func (b *board) SilencesVersion(context.Context) (int64, error) { return b.version, b.broken }
 
 func (b *board) UpdateSilence(_ context.Context, _ oncall.Write, id string, decide func(oncall.Silence, bool) ([]oncall.Silence, error)) ([]oncall.Silence, error) {

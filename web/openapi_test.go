@@ -167,7 +167,7 @@ func TestEveryRouteIsDocumentedAndViceVersa(t *testing.T) {
 func TestResponsesAreAsDocumented(t *testing.T) {
 	d := loadDocument(t)
 	m := newMemory()
-	h := site(t, m, nil).Handler()
+	h := site(t, m, func(o *Options) { o.Alertmanager = &Alertmanager{Store: &board{}} }).Handler()
 	base := apiBase + "/incidents"
 	walk := []struct {
 		op, target, body string
@@ -201,6 +201,9 @@ func TestResponsesAreAsDocumented(t *testing.T) {
 		{"POST " + base + "/{number}/resolve", base + "/42/resolve", "", 200},
 		{"POST " + base + "/{number}/acknowledge", base + "/42/acknowledge", "", 409},
 		{"GET " + base + "/{number}", base + "/42", "", 200},
+		{"GET " + apiBase + "/notifications", apiBase + "/notifications?receiver=one&group_key=k&limit=2&before=9", "", 200},
+		{"GET " + apiBase + "/notifications", apiBase + "/notifications?before=x", "", 400},
+		{"GET " + apiBase + "/notifications", apiBase + "/notifications?team=x", "", 400},
 		{"GET " + apiBase + "/openapi.yaml", apiBase + "/openapi.yaml", "", 200},
 	}
 	visited := map[string]bool{}

@@ -132,6 +132,7 @@ func (w *Web) apiRoutes() []route {
 		{"GET", apiBase + "/incidents", w.listIncidents},
 		{"GET", one, w.getIncident},
 		{"GET", one + "/why", w.getWhy},
+		{"GET", apiBase + "/notifications", w.listNotifications},
 		{"GET", apiBase + "/openapi.yaml", w.getOpenAPI},
 	}
 	for _, a := range actions {
