@@ -242,6 +242,7 @@ type desk struct {
 	stop     context.CancelFunc
 	ended    chan error
 	nextID   int
+	last     oncall.AlertChange // that told returned
 }
 
 func deskTest(t *testing.T, policy oncall.Policy, test func(*testing.T, *desk)) {
@@ -348,11 +349,16 @@ func (k *desk) told() []string {
 	defer k.store.mu.Unlock()
 	var lines []string
 	for _, c := range k.store.changes {
+		k.last = c
 		lines = append(lines, strings.TrimSpace(fmt.Sprintf("%s %s %s %s", c.Source, c.Status, c.Labels.Get("alertname"), c.Escalation)))
 	}
 	k.store.changes = nil
 	return lines
 }
+
+func (k *desk) lastWhy() string { return k.last.Why }
+
+func (k *desk) lastChange() oncall.AlertChange { return k.last }
 
 func (k *desk) wantTold(lines ...string) {
 	k.t.Helper()

@@ -233,6 +233,10 @@ func (r *dispatchRun) expire(now time.Time) {
 		if e.posted && e.a.EndsAt <= now.UnixMicro() {
 			e.posted = false
 			ends := time.UnixMicro(e.a.EndsAt).UTC()
+			a := *e.a
+			a.UpdatedAt = max(a.UpdatedAt, a.EndsAt) // says in its row that its end was seen
+			e.a = &a
+			s.soil(e)
 			r.moved(e, ends)
 			c := postedChange(e, ends)
 			c.Status, c.Reason = oncall.ChangeResolved, "not reported again before its end at "+ends.Format("15:04:05 MST")

@@ -116,6 +116,9 @@ func (r *dispatchRun) sourceFires(e *dispatched, c oncall.AlertChange, at time.T
 		if i := slices.IndexFunc(wants, func(o want) bool { return o.escalation == told.Escalation }); i >= 0 {
 			w = wants[i]
 		}
+		if !w.concerns(c) {
+			continue
+		}
 		c := addressed(c, w)
 		if told.Muted { // it must know the source, or the end of another would end the alert there; and nobody is told
 			if w.muted == "" {
@@ -146,14 +149,10 @@ func (r *dispatchRun) sourceEnds(e *dispatched, c oncall.AlertChange) {
 
 // mute tells an incident that nobody is to be told of the alert for now.
 func (r *dispatchRun) mute(e *dispatched, w want, at time.Time) {
-	c := oncall.AlertChange{
+	r.say(e, oncall.AlertChange{ // without a source: nobody reports anything new
 		At: at, Status: oncall.ChangeMuted, Labels: e.a.Labels, StartsAt: time.UnixMicro(e.a.StartsAt).UTC(),
-		Escalation: w.escalation, Why: w.why, Reason: w.muted, Source: oncall.PostedSource,
-	}
-	if len(e.a.Rules) > 0 {
-		c.Source = e.a.Rules[0].Source
-	}
-	r.say(e, c)
+		Escalation: w.escalation, Why: w.why, Reason: w.muted,
+	})
 	e.tell(w.escalation, true)
 }
 
