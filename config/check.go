@@ -26,6 +26,7 @@ func (l *loading) check() {
 	}
 	l.checkRoute()
 	l.pagesByRoute()
+	l.takeSchedules()
 	withoutDefault := false // one such alert is enough to say
 	for _, ref := range l.refs {
 		switch ref.Kind {
@@ -48,6 +49,8 @@ func (l *loading) check() {
 			l.checkReceiver(ref)
 		case string(oncall.TargetUser):
 			l.checkUser(ref, usersAt)
+		case string(oncall.TargetSchedule):
+			l.checkSchedule(ref)
 		}
 	}
 }

@@ -49,6 +49,7 @@ type block struct {
 	Alertmanagers      *yaml.Node                                `yaml:"alertmanagers"`
 	Slack              *yaml.Node                                `yaml:"slack"`
 	Users              *yaml.Node                                `yaml:"users"`
+	Schedules          *yaml.Node                                `yaml:"schedules"`
 	Escalations        *yaml.Node                                `yaml:"escalations"`
 	Receivers          *yaml.Node                                `yaml:"receivers"`
 
@@ -66,7 +67,6 @@ type block struct {
 
 // later says of each section that this build does not support what would be lost without it.
 var later = map[string]string{
-	"schedules":  "nobody on call would be paged: name users in the tiers",
 	"actions":    "no remediation would run",
 	"jobs":       "no job would run",
 	"heartbeats": "a missing heartbeat would page nobody",
@@ -94,6 +94,7 @@ type loading struct {
 	read     map[string][]byte // configuration and rule files, for the hash
 
 	users       []problem.At[oncall.User]
+	schedules   []problem.At[oncall.Schedule]
 	escalations []problem.At[oncall.Escalation]
 	receivers   []problem.At[oncall.Receiver]
 	refs        []oncall.Ref
@@ -167,6 +168,10 @@ func (l *loading) sections(b *block) {
 	var refs []oncall.Ref
 	if b.Users != nil {
 		l.users, refs, p = oncall.DecodeUsers(l.doc, b.Users)
+		l.refs, l.problems = append(l.refs, refs...), append(l.problems, p...)
+	}
+	if b.Schedules != nil {
+		l.schedules, refs, p = oncall.DecodeSchedules(l.doc, b.Schedules)
 		l.refs, l.problems = append(l.refs, refs...), append(l.problems, p...)
 	}
 	if b.Escalations != nil {

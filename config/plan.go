@@ -42,13 +42,13 @@ type Plan struct {
 
 // Counts is the size of a plan, for a person who asks whether all of it was found.
 type Counts struct {
-	RuleFiles, Groups, Rules, Escalations, Users, Receivers int
+	RuleFiles, Groups, Rules, Escalations, Schedules, Users, Receivers int
 }
 
 // Counts counts what the plan holds.
 func (p *Plan) Counts() Counts {
 	return Counts{RuleFiles: len(p.RuleFiles), Groups: len(p.Rules.Groups), Rules: p.Rules.Rules(),
-		Escalations: len(p.Policy.Escalations), Users: len(p.Policy.Users), Receivers: len(p.Policy.Receivers)}
+		Escalations: len(p.Policy.Escalations), Schedules: len(p.Policy.Schedules), Users: len(p.Policy.Users), Receivers: len(p.Policy.Receivers)}
 }
 
 // String is a line such as "2 rules in 1 group of 1 file, 1 escalation, 3 users, 2 receivers".
@@ -59,6 +59,10 @@ func (c Counts) String() string {
 		}
 		return fmt.Sprintf("%d %s", count, many)
 	}
-	return fmt.Sprintf("%s in %s of %s, %s, %s, %s", n(c.Rules, "rule", "rules"), n(c.Groups, "group", "groups"), n(c.RuleFiles, "file", "files"),
-		n(c.Escalations, "escalation", "escalations"), n(c.Users, "user", "users"), n(c.Receivers, "receiver", "receivers"))
+	schedules := ""
+	if c.Schedules > 0 {
+		schedules = ", " + n(c.Schedules, "schedule", "schedules")
+	}
+	return fmt.Sprintf("%s in %s of %s, %s%s, %s, %s", n(c.Rules, "rule", "rules"), n(c.Groups, "group", "groups"), n(c.RuleFiles, "file", "files"),
+		n(c.Escalations, "escalation", "escalations"), schedules, n(c.Users, "user", "users"), n(c.Receivers, "receiver", "receivers"))
 }

@@ -114,7 +114,7 @@ func (l *loading) pagesByRoute() {
 		case !led || len(r.Endpoints) == 0:
 			continue
 		case r.Escalation != "":
-			if !l.targeted(name) {
+			if !l.names(oncall.TargetReceiver, name) {
 				l.add(at.Place.Warnf("the page_configs of %q page nobody: alerts routed here are told by the escalation %q, and no tier or contact names this receiver", name, r.Escalation))
 			}
 			continue
@@ -135,11 +135,4 @@ func (l *loading) pagesByRoute() {
 			Tiers: []oncall.Tier{{Targets: []oncall.Target{{Kind: oncall.TargetReceiver, Name: pages}}}},
 		}
 	}
-}
-
-// targeted reports that a tier or a contact names the receiver.
-func (l *loading) targeted(receiver string) bool {
-	return slices.ContainsFunc(l.refs, func(r oncall.Ref) bool {
-		return r.Kind == string(oncall.TargetReceiver) && r.Name == receiver
-	})
 }

@@ -17,6 +17,11 @@ type scheduleBlock struct {
 	Name     problem.At[string] `yaml:"name"`
 	TimeZone problem.At[string] `yaml:"time_zone"`
 	Layers   []*yaml.Node       `yaml:"layers"`
+	Notify   *yaml.Node         `yaml:"notify"`
+}
+
+type notifyBlock struct {
+	Slack problem.At[string] `yaml:"slack"`
 }
 
 type layerBlock struct {
@@ -61,7 +66,7 @@ func (changeBlock) ExplainKey(key string) (message, hint string) {
 }
 
 // DecodeSchedules decodes the schedules section: each schedule at the place of its name, in order of the file.
-// The refs are to users.
+// The refs are to users, and to the Slack channels of notify.
 func DecodeSchedules(d *problem.Document, n *yaml.Node) (schedules []problem.At[Schedule], refs []Ref, problems problem.List) {
 	var nodes []*yaml.Node
 	problems = d.Decode(n, &nodes)
@@ -118,7 +123,25 @@ func (dec *scheduleDecoder) schedule(node *yaml.Node) problem.At[Schedule] {
 		dec.add(dec.doc.At(node).Errorf("schedule %q has no layers: nobody would be on call", s.Name).
 			WithHint("such as: layers: [{users: [ana, bo], start: 2026-01-05, handoff: \"0 9 * * MON\"}]"))
 	}
+	if b.Notify != nil {
+		s.NotifySlack = dec.notify(b.Notify)
+	}
 	return problem.At[Schedule]{Value: s, Place: b.Name.Place}
+}
+
+// notify decodes where handoffs are announced.
+func (dec *scheduleDecoder) notify(n *yaml.Node) string {
+	var b notifyBlock
+	if !dec.decode(n, &b) {
+		return ""
+	}
+	if !b.Slack.IsSet() {
+		dec.add(dec.doc.At(n).Errorf("notify names nowhere to announce handoffs").WithHint("such as: notify: {slack: '#session-team'}"))
+		return ""
+	}
+	dec.problems = append(dec.problems, checkChannel(b.Slack, "")...)
+	dec.refs = append(dec.refs, Ref{Kind: string(TargetSlack), Name: b.Slack.Value, At: b.Slack.Place})
+	return b.Slack.Value
 }
 
 // layer decodes a layer; unnamed is its name where it has none.

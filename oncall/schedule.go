@@ -12,6 +12,8 @@ type Schedule struct {
 	Name     string
 	TimeZone *time.Location // whose wall clock handoffs and restrictions follow; nil: UTC
 	Layers   []Layer        // a later one takes precedence where it has somebody
+	// NotifySlack is the channel where it is announced when other people come on call; "": nowhere.
+	NotifySlack string
 }
 
 // Layer is one rotation of a schedule. Its rosters are in the order of From: an edit that names the instant
