@@ -104,7 +104,7 @@ func (s *Senders) attempt(ctx context.Context, i *integration, n notice, a *onca
 		s.log.Error("A template failed: the message goes out as plain text", "endpoint", i.endpoint, "err", clean(failed.Error(), secretsOf(i.conf)))
 		plain, alerts, err := s.plainly(ctx, i, n, failed)
 		if err != nil {
-			r = result{false, fmt.Errorf("%w; and no plain text could take its place: %w", failed, err)}
+			r = result{false, fmt.Errorf("a template says where the message goes, and it failed: %s", templateError(err))}
 		} else {
 			r = s.notify(ctx, i, plain, alerts)
 		}

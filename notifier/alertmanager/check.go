@@ -56,9 +56,7 @@ func (t *tree) routeLabels(path []any, warn func(path []any, text string)) {
 
 // templateError is an error of a template in people's words: without the names that Go gives it.
 func templateError(err error) string {
-	s := err.Error()
-	for _, prefix := range []string{"template: :", "html/template: :", "template: "} {
-		s = strings.TrimPrefix(s, prefix)
-	}
-	return s
+	return goNames.Replace(strings.TrimPrefix(err.Error(), "template: "))
 }
+
+var goNames = strings.NewReplacer("html/template: :", "line ", "template: :", "line ", `executing "" at `, "at ", " in type *template.Data", "")

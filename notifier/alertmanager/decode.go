@@ -1,6 +1,7 @@
 package alertmanager
 
 import (
+	"errors"
 	"path/filepath"
 	"slices"
 
@@ -172,8 +173,21 @@ func (t *tree) parse(routed bool, without map[*yaml.Node]bool) (*config.Config, 
 	if err != nil {
 		return nil, err
 	}
+	return loadText(text)
+}
+
+// loadText is Alertmanager's parser, which panics over some files that it should refuse.
+func loadText(text string) (c *config.Config, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			c, err = nil, errUnfinished
+		}
+	}()
 	return config.Load(text)
 }
+
+// errUnfinished is what is said of files over which Alertmanager's parser panics.
+var errUnfinished = errors.New("something that this needs is missing: Alertmanager itself would crash over it")
 
 // withReceiver is the root with one more receiver, the stand-in.
 func (t *tree) withReceiver() *yaml.Node {

@@ -65,9 +65,13 @@ func count(n *yaml.Node) int {
 
 // toLine moves on to the line that n has in the file. Written out aliases can be beyond it already.
 func (e *emitter) toLine(n *yaml.Node) {
+	if e.line >= n.Line {
+		return
+	}
 	for ; e.line < n.Line; e.line++ {
 		e.b.WriteByte('\n')
 	}
+	e.b.WriteByte(' ') // what begins a line could end the document
 }
 
 func (e *emitter) node(n *yaml.Node) error {
@@ -149,7 +153,7 @@ func (e *emitter) tag(n *yaml.Node) {
 func (e *emitter) scalar(n *yaml.Node) {
 	quoted := n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0
 	switch {
-	case !quoted && n.Value == "":
+	case !quoted && n.Value == "" && n.Style&yaml.TaggedStyle == 0:
 		e.b.WriteString("null") // an empty plain scalar is one
 	case !quoted && plainInFlow(n.Value):
 		e.b.WriteString(n.Value)
@@ -158,11 +162,15 @@ func (e *emitter) scalar(n *yaml.Node) {
 	}
 }
 
-// plainInFlow reports whether a plain scalar can be written as it is within a flow collection. What cannot is
-// text in any case: numbers, booleans and dates hold none of these characters where they would matter.
+// plainInFlow reports whether a plain scalar is to be written as it is: one that may be a number, a boolean, a
+// date or nothing. Whatever holds other characters is text in any case, and safer within quotes.
 func plainInFlow(s string) bool {
-	return !strings.ContainsAny(s, ",[]{}#\n\r\t\"'") && !strings.Contains(s, ": ") && !strings.HasSuffix(s, ":") &&
-		!strings.HasPrefix(s, "? ") && !strings.HasPrefix(s, ":") && s != "?" && s != "-"
+	for _, r := range s {
+		if (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && !strings.ContainsRune("+-._~<: ", r) {
+			return false
+		}
+	}
+	return !strings.Contains(s, ": ") && !strings.HasSuffix(s, ":") && !strings.HasPrefix(s, ":") && s != "-"
 }
 
 // quote writes a double-quoted scalar on one line. Bytes that are no UTF-8 cannot come from a YAML file.

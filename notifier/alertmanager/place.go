@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"reflect"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -88,6 +87,7 @@ var (
 	onLine    = regexp.MustCompile(`^line (\d+): `)
 	noField   = regexp.MustCompile(`^field (.+) not found in type (\S+)$`)
 	wrongType = regexp.MustCompile("(?s)^cannot unmarshal (\\S+)(?: `(.*)`)? into (\\S+)$")
+	setTwice  = regexp.MustCompile(`^field (.+) already set in type \S+$`)
 	twice     = regexp.MustCompile(`^key (".*") already set in (map|type \S+)$`)
 )
 
@@ -104,16 +104,19 @@ func (t *tree) typeProblem(text string) problem.Problem {
 		if in, key := t.keyOn(line, name, t.root, nil); key != nil {
 			return t.doc.KeyAt(key).Errorf("unknown key %q", name).WithHint("%s", problem.DidYouMean(name, in))
 		}
-		return t.on(line, "").Errorf("unknown key %q", name)
+		return t.on(line, "", 0).Errorf("unknown key %q", name)
 	case wrongType.MatchString(text):
 		m := wrongType.FindStringSubmatch(text)
 		// The value is left out: the place shows it, unless it is a secret.
-		return t.on(line, strings.TrimSuffix(m[2], "...")).Errorf("expected %s, found %s", plainType(m[3]), plainType(m[1]))
+		return t.on(line, strings.TrimSuffix(m[2], "..."), kinds[m[1]]).Errorf("expected %s, found %s", plainType(m[3]), plainType(m[1]))
 	case twice.MatchString(text):
 		name, _ := strconv.Unquote(twice.FindStringSubmatch(text)[1])
-		return t.on(line, name).Errorf("the key %q is given twice", name)
+		return t.on(line, name, 0).Errorf("the key %q is given twice", name)
+	case setTwice.MatchString(text):
+		name := setTwice.FindStringSubmatch(text)[1]
+		return t.on(line, name, 0).Errorf("the key %q is given twice", name)
 	}
-	return t.on(line, "").Errorf("%s", text)
+	return t.on(line, "", 0).Errorf("%s", text)
 }
 
 // plainType is a type of the parser's in people's words.
@@ -143,11 +146,17 @@ func plainType(name string) string {
 	return "a mapping or value of " + strings.TrimLeft(name, "*")
 }
 
-// on is the first node on a line, or the one there that begins with value.
-func (t *tree) on(line int, value string) problem.Place {
+// kinds are the parser's names of what is no scalar.
+var kinds = map[string]yaml.Kind{"!!seq": yaml.SequenceNode, "!!map": yaml.MappingNode}
+
+// on is the first node on a line, or the first there that begins with value, or is of a kind (0: any).
+func (t *tree) on(line int, value string, kind yaml.Kind) problem.Place {
 	var first, found *yaml.Node
 	var walk func(n *yaml.Node)
 	walk = func(n *yaml.Node) {
+		if n.Line == line && found == nil && kind != 0 && n.Kind == kind && n != t.root {
+			found = n
+		}
 		if n.Line == line && n.Kind != yaml.MappingNode {
 			if first == nil || n.Column < first.Column {
 				first = n
@@ -304,15 +313,15 @@ func (t *tree) known(message string) (problem.Problem, bool) {
 		if text != message {
 			continue
 		}
-		route := t.find("route")
+		route := followed(t.find("route"))
+		if route == nil || route.ShortTag() == "!!null" {
+			return t.at("route").Errorf("there is no route: alerts would go nowhere").WithHint("such as route: {receiver: …}"), true
+		}
 		at := t.doc.At(route)
 		for _, key := range keys {
-			if n := keyOf(route, key); n != followed(route) {
+			if n := keyOf(route, key); n != route {
 				at = t.doc.At(n)
 			}
-		}
-		if route == nil {
-			return t.doc.At(nil).Errorf("there is no route: alerts would go nowhere").WithHint("such as route: {receiver: …}"), true
 		}
 		return at.Errorf("%s", message), true
 	}
@@ -369,64 +378,6 @@ func (t *tree) inRoutes(route *yaml.Node, name string, keys ...string) *yaml.Nod
 	}
 	return nil
 }
-
-// blameTries bounds the work of finding the place of an error that has none.
-const blameTries = 2000
-
-// blame finds the smallest part of the tree without which the parser says something else: that is where an
-// error comes from that does not say it. nil where it cannot be told.
-func (t *tree) blame(message string, routed bool) *yaml.Node {
-	tries := 0
-	// says is what the parser says without a node.
-	says := func(n *yaml.Node) string {
-		tries++
-		if _, err := t.parse(routed, map[*yaml.Node]bool{n: true}); err != nil {
-			return err.Error()
-		}
-		return ""
-	}
-	n := t.root
-	var place *yaml.Node
-	for tries < blameTries {
-		key, value := culprit(n, message, says)
-		if key == nil {
-			return place
-		}
-		n, place = followed(value), key
-		if n.Kind == yaml.ScalarNode {
-			return n
-		}
-	}
-	return place
-}
-
-// culprit finds the part of a mapping or list without which the message is gone: at best without another
-// message, since leaving out what is required is an error too.
-func culprit(n *yaml.Node, message string, says func(*yaml.Node) string) (place, value *yaml.Node) {
-	step, best := 1, 0
-	if n.Kind == yaml.MappingNode {
-		step = 2
-	}
-	for i := 0; i+step-1 < len(n.Content); i += step {
-		rank := 0
-		switch said := says(n.Content[i]); {
-		case said == "":
-			return n.Content[i], n.Content[i+step-1]
-		case said == message:
-		case slices.ContainsFunc(complaints, func(c string) bool { return strings.Contains(said, c) }):
-			rank = 1
-		default:
-			rank = 2
-		}
-		if rank > best {
-			best, place, value = rank, n.Content[i], n.Content[i+step-1]
-		}
-	}
-	return place, value
-}
-
-// complaints are what the parser says where something that it needs has been left out.
-var complaints = []string{"missing name in", "no route", "undefined receiver", "undefined time interval", "must specify a default receiver"}
 
 // templateProblem places an error in a template file.
 func (t *tree) templateProblem(c *Config, err error) problem.Problem {

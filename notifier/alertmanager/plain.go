@@ -2,24 +2,16 @@ package alertmanager
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"html"
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/prometheus/alertmanager/config"
 	"github.com/prometheus/alertmanager/notify"
-	"github.com/prometheus/alertmanager/notify/discord"
-	"github.com/prometheus/alertmanager/notify/incidentio"
-	"github.com/prometheus/alertmanager/notify/jira"
-	"github.com/prometheus/alertmanager/notify/mattermost"
-	"github.com/prometheus/alertmanager/notify/msteams"
-	"github.com/prometheus/alertmanager/notify/msteamsv2"
-	"github.com/prometheus/alertmanager/notify/opsgenie"
-	"github.com/prometheus/alertmanager/notify/pagerduty"
-	"github.com/prometheus/alertmanager/notify/telegram"
-	"github.com/prometheus/alertmanager/notify/webhook"
 	amtemplate "github.com/prometheus/alertmanager/template"
 	"github.com/prometheus/alertmanager/types"
 	"github.com/prometheus/common/model"
@@ -28,19 +20,45 @@ import (
 // A message whose template fails goes out all the same: with Alertmanager's own texts where the user's fail, or
 // with a plain text, and with the error in it.
 
-// defaults are Alertmanager's own texts, by the list that they are of.
-var defaults = map[string]any{
-	"webhook_configs": &webhook.WebhookConfig{}, "email_configs": &config.DefaultEmailConfig,
-	"pagerduty_configs": &pagerduty.DefaultPagerdutyConfig, "opsgenie_configs": &opsgenie.DefaultOpsGenieConfig,
-	"wechat_configs": &config.DefaultWechatConfig, "slack_configs": &config.DefaultSlackConfig,
-	"victorops_configs": &config.DefaultVictorOpsConfig, "pushover_configs": &config.DefaultPushoverConfig,
-	"sns_configs": &config.DefaultSNSConfig, "telegram_configs": &telegram.DefaultTelegramConfig,
-	"discord_configs": &discord.DiscordConfig{
-		Title: `{{ template "discord.default.title" . }}`, Message: `{{ template "discord.default.message" . }}`}, "webex_configs": &config.DefaultWebexConfig,
-	"msteams_configs": &msteams.DefaultMSTeamsConfig, "msteamsv2_configs": &msteamsv2.DefaultMSTeamsV2Config,
-	"jira_configs": &jira.DefaultJiraConfig, "incidentio_configs": &incidentio.IncidentioConfig{},
-	"rocketchat_configs": &config.DefaultRocketchatConfig, "mattermost_configs": &mattermost.DefaultMattermostConfig,
-}
+// bare is a receiver with each integration, without a text of its own: the texts are Alertmanager's.
+const bare = `route: {receiver: r}
+receivers:
+- name: r
+  webhook_configs: [{url: http://x/}]
+  email_configs: [{to: a@b, from: c@d, smarthost: h:25}]
+  pagerduty_configs: [{routing_key: a}]
+  opsgenie_configs: [{api_key: a}]
+  wechat_configs: [{api_secret: a, corp_id: a}]
+  slack_configs: [{api_url: http://x/}]
+  victorops_configs: [{api_key: a, routing_key: a}]
+  pushover_configs: [{user_key: a, token: a}]
+  sns_configs: [{topic_arn: 'arn:aws:sns:us-east-2:123456789012:My-Topic', sigv4: {region: us-east-2}}]
+  telegram_configs: [{bot_token: a, chat_id: 5}]
+  discord_configs: [{webhook_url: http://x/}]
+  webex_configs: [{room_id: a, http_config: {authorization: {credentials: a}}}]
+  msteams_configs: [{webhook_url: http://x/}]
+  msteamsv2_configs: [{webhook_url: http://x/}]
+  jira_configs: [{api_url: http://x/, project: a, issue_type: b}]
+  incidentio_configs: [{url: http://x/, alert_source_token: a}]
+  rocketchat_configs: [{token: a, token_id: a}]
+  mattermost_configs: [{webhook_url: http://x/}]
+`
+
+// ownTexts are Alertmanager's own texts, by list and path.
+var ownTexts = sync.OnceValue(func() map[string]map[string]string {
+	c, err := loadText(bare)
+	if err != nil {
+		panic(err) // the text is ours
+	}
+	all := map[string]map[string]string{}
+	for _, list := range integrationLists {
+		all[list] = textsIn(listOf(&c.Receivers[0], list).Index(0))
+		if list == "email_configs" {
+			all[list]["headers.Subject"] = config.DefaultEmailSubject
+		}
+	}
+	return all
+})
 
 // textsIn are all texts of a configuration by their paths.
 func textsIn(conf reflect.Value) map[string]string {
@@ -52,22 +70,23 @@ func textsIn(conf reflect.Value) map[string]string {
 	return all
 }
 
-func pathText(path []any) string { return strings.Trim(fmt.Sprint(path...), "[]") }
+func pathText(path []any) string {
+	steps := make([]string, len(path))
+	for i, step := range path {
+		steps[i] = fmt.Sprint(step)
+	}
+	return strings.Join(steps, ".")
+}
 
 // custom reports that an integration has templates which are not Alertmanager's own.
-func custom(conf reflect.Value) bool {
-	found := false
-	own := map[string]bool{}
-	for _, list := range integrationLists {
-		for _, text := range textsIn(reflect.ValueOf(defaults[list])) {
-			own[text] = true
+func custom(list string, conf reflect.Value) bool {
+	own := ownTexts()[list]
+	for path, text := range textsIn(conf) {
+		if strings.Contains(text, "{{") && own[path] != text {
+			return true
 		}
 	}
-	rewrite(conf, nil, func(_ []any, s string) string {
-		found = found || strings.Contains(s, "{{") && !own[s]
-		return s
-	})
-	return found
+	return false
 }
 
 // try renders all texts of an integration, and returns the first error.
@@ -98,13 +117,19 @@ func (s *Senders) plainly(ctx context.Context, i *integration, n notice, failed 
 		alerts[k] = &marked
 	}
 	data := notify.GetTemplateData(ctx, s.theirs, alerts, s.log)
-	own := textsIn(reflect.ValueOf(defaults[i.list]))
+	own := ownTexts()[i.list]
+	var lost error
 	conf := rewrite(i.conf, nil, func(path []any, text string) string {
 		if !strings.Contains(text, "{{") {
 			return text
 		}
-		return s.plainText(path, text, own[pathText(path)], data, why)
+		out, err := s.plainText(path, text, own[pathText(path)], data, why)
+		lost = errors.Join(lost, err)
+		return out
 	})
+	if lost != nil {
+		return notify.Integration{}, nil, lost
+	}
 	r := config.Receiver{Name: i.receiver}
 	list := listOf(&r, i.list)
 	list.Set(reflect.Append(list, conf))
@@ -116,8 +141,8 @@ func (s *Senders) plainly(ctx context.Context, i *integration, n notice, failed 
 }
 
 // plainText is what stands for a text: what it renders to, else Alertmanager's own, else a plain summary. What
-// addresses the message must render, or be left as it is: nobody knows where else it should go.
-func (s *Senders) plainText(path []any, text, own string, data *amtemplate.Data, why string) string {
+// addresses the message must render: nobody knows where else it should go.
+func (s *Senders) plainText(path []any, text, own string, data *amtemplate.Data, why string) (string, error) {
 	key := ""
 	for _, step := range slices.Backward(path) {
 		if name, ok := step.(string); ok {
@@ -125,30 +150,39 @@ func (s *Senders) plainText(path []any, text, own string, data *amtemplate.Data,
 			break
 		}
 	}
+	var failed error
 	if key != "html" {
-		if out, err := s.texts.render(text, data, data.RouteLabels); err == nil {
-			return literal(out)
-		}
-	}
-	if own != "" {
-		if _, err := s.plain.render(own, data, data.RouteLabels); err == nil {
-			return own
+		var out string
+		if out, failed = s.texts.render(text, data, data.RouteLabels); failed == nil {
+			return literal(out), nil
 		}
 	}
 	if slices.Contains(addresses, key) {
-		return text
+		return "", fmt.Errorf("%s: %w", key, failed)
+	}
+	if out, err := s.plain.render(own, data, data.RouteLabels); err == nil && strings.TrimSpace(out) != "" {
+		return own, nil
+	}
+	switch {
+	case slices.Contains(optional, key):
+		return "", nil
 	}
 	out := summary(data, why)
 	if key == "html" {
 		out = "<pre>" + html.EscapeString(out) + "</pre>"
 	}
-	return literal(out)
+	return literal(out), nil
 }
 
 // addresses are the keys that say where a message goes, or to whom it is known.
-var addresses = []string{"channel", "to", "from", "url", "api_url", "webhook_url", "routing_key", "service_key", "api_key", "user_key",
-	"token", "room_id", "chat_id", "topic_arn", "target_arn", "phone_number", "project", "issue_type", "to_user", "to_party", "to_tag",
-	"agent_id", "color", "priority", "severity", "class", "retry", "expire"}
+var addresses = []string{"to", "from", "url", "api_url", "webhook_url", "routing_key", "service_key", "api_key", "user_key", "token",
+	"room_id", "chat_id", "topic_arn", "target_arn", "phone_number", "project", "issue_type", "to_user", "to_party", "to_tag", "agent_id"}
+
+// optional are the keys that a plain text would spoil, and that far ends have a value of their own for. A Slack
+// webhook has a channel.
+var optional = []string{"channel", "color", "priority", "severity", "class", "group", "component", "client", "client_url", "source",
+	"retry", "expire", "icon_emoji", "icon_url", "image_url", "thumb_url", "title_link", "callback_id", "href", "src", "alt", "style", "type",
+	"name", "value", "tags", "entity", "actions", "username", "url_title", "device", "sound", "footer", "fallback", "short"}
 
 // literal writes a text so that a template renders it as it is.
 func literal(s string) string { return strings.ReplaceAll(s, "{{", `{{"{{"}}`) }

@@ -101,7 +101,7 @@ func (s *Senders) add(r config.Receiver, files bool) error {
 			endpoint: oncall.IntegrationEndpoint(list, r.Name, b.Index()), list: list, receiver: r.Name,
 			conf: listOf(&r, list).Index(b.Index()), sender: b,
 		}
-		i.custom = files || custom(i.conf)
+		i.custom = files || custom(list, i.conf)
 		s.integrations[i.endpoint] = i
 	}
 	return nil

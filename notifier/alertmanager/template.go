@@ -19,7 +19,7 @@ import (
 
 // The bounds of rendering one text.
 const (
-	maxSteps  = 1_000_000
+	maxSteps  = 300_000
 	maxDepth  = 200
 	maxOutput = 1 << 20
 	maxRender = 5 * time.Second

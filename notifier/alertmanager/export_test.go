@@ -1,0 +1,5 @@
+package alertmanager
+
+import "github.com/prometheus/alertmanager/notify"
+
+func dedupKey(groupKey string) string { return notify.Key(groupKey).Hash() }
