@@ -35,17 +35,17 @@ func (r *dispatchRun) load(ctx context.Context, setup *dispatchSetup) error {
 	r.s, r.caught, r.polledAt = s, false, time.Time{}
 	r.silences, r.silencesVersion = r.o.Silences.Current()
 	r.boundary = r.silences.NextBoundary(now)
-	for _, a := range stored.Alerts {
-		r.restore(a)
-	}
 	for _, lane := range r.lanes {
 		lane.waiting, lane.flying = nil, 0
 	}
 	for _, f := range r.flying {
 		r.lane(f.endpoint).flying++
 	}
-	for _, d := range stored.Deliveries {
+	for _, d := range stored.Deliveries { // first: a resolved alert may be waited for by one of them
 		r.restoreDelivery(d, now)
+	}
+	for _, a := range stored.Alerts {
+		r.restore(a)
 	}
 	r.fresh = true
 	r.mu.Lock()
@@ -103,16 +103,27 @@ func (r *dispatchRun) rejoin(e *dispatched) {
 		return
 	}
 	for _, route := range s.routing.Root.Match(e.a.Labels) {
-		g := s.groupFor(route, e.a.Labels)
-		for _, n := range g.record.Notified {
-			if slices.Contains(n.Firing, e.a.Fingerprint) || slices.Contains(n.Told, e.a.Fingerprint) {
-				g.members[e.a.Fingerprint] = e
-				e.groups = append(e.groups, g)
-				g.soilAt(time.UnixMicro(e.a.EndsAt))
-				break
-			}
+		if g := s.groupFor(route, e.a.Labels); g.toldOf(e.a.Fingerprint) {
+			g.members[e.a.Fingerprint] = e
+			e.groups = append(e.groups, g)
+			g.soilAt(time.UnixMicro(e.a.EndsAt))
 		}
 	}
+}
+
+// toldOf reports whether some integration was, or may have been, told that the alert fires.
+func (g *group) toldOf(fp uint64) bool {
+	for _, n := range g.record.Notified {
+		if slices.Contains(n.Firing, fp) || slices.Contains(n.Told, fp) {
+			return true
+		}
+	}
+	for _, t := range g.sending {
+		if slices.Contains(t.d.Notice.Firing, fp) {
+			return true
+		}
+	}
+	return false
 }
 
 // restoreDelivery takes in an unfinished notification. Whether an attempt was under way when the last
