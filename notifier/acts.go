@@ -22,6 +22,7 @@ type ActOptions struct {
 	// explanation finds the alerts as they were evaluated. nil: none.
 	ExternalLabels func() labels.Labels
 	Silences       Silencer     // nil: nobody can silence from an incident
+	Openings       OpeningStore // nil: nobody can open an incident by hand
 	Logger         *slog.Logger // nil: silent
 }
 

@@ -49,6 +49,7 @@ func Run(t *testing.T, fresh func(testing.TB) Database) {
 		{"incidents/timeline", testTimeline},
 		{"incidents/prune", testPrune},
 		{"incidents/caller leaves", testCallerLeaves},
+		{"incidents/opening", testOpening},
 		{"deliveries/claim order", testClaimOrder},
 		{"deliveries/one in flight", testOneInFlight},
 		{"deliveries/free and limit", testFree},
