@@ -22,6 +22,7 @@ type layout struct {
 	CSS     string // relative path of the stylesheet
 	Refresh int    // seconds after which the page loads itself again; 0: never
 	Now     time.Time
+	Nav     bool // there are pages of alerts and silences
 }
 
 // rows is one list of incidents on a page.
@@ -36,7 +37,15 @@ func newPages() *pages {
 		"iso":   func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"took":  func(d time.Duration) string { return d.Round(time.Millisecond).String() },
 		"since": since,
-		"list":  func(now time.Time, l []oncall.IncidentView) rows { return rows{now, l} },
+		"until": func(now, t time.Time) string { return since(t, now) },
+		"silences": func(now time.Time, root string, list []silenceRow) any {
+			return struct {
+				Now  time.Time
+				Root string
+				List []silenceRow
+			}{now, root, list}
+		},
+		"list": func(now time.Time, l []oncall.IncidentView) rows { return rows{now, l} },
 	})
 	return &pages{t: template.Must(t.ParseFS(files, "templates/*.html"))}
 }
@@ -46,7 +55,7 @@ func newPages() *pages {
 func (w *Web) layout(r *http.Request, title string) layout {
 	below := strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, strings.TrimSuffix(w.o.RoutePrefix, "/")), "/")
 	root := strings.Repeat("../", strings.Count(below, "/"))
-	l := layout{Title: title, Root: root, CSS: root + "static/tocsin.css", Now: now()}
+	l := layout{Title: title, Root: root, CSS: root + "static/tocsin.css", Now: now(), Nav: w.o.Alertmanager != nil}
 	if strings.HasPrefix(below, "hooks/") {
 		l.CSS = root + "hooks/tocsin.css"
 	}

@@ -153,12 +153,22 @@ func (w *Web) probeRoutes() []route {
 }
 
 func (w *Web) consoleRoutes() []route {
-	return []route{
+	routes := []route{
 		{"GET", "/{$}", w.showIncidents},
 		{"GET", "/incidents/{number}", w.showIncident},
 		{"POST", "/incidents/{number}/{action}", w.pressed},
 		{"GET", "/static/tocsin.css", w.stylesheet},
 	}
+	if w.o.Alertmanager == nil {
+		return routes
+	}
+	return append(routes,
+		route{"GET", "/alerts", w.showAlerts},
+		route{"GET", "/silences", w.showSilences},
+		route{"POST", "/silences", w.setSilence},
+		route{"GET", "/silences/new", w.newSilence},
+		route{"POST", "/silences/{id}/expire", w.endSilence},
+	)
 }
 
 func (w *Web) callbackRoutes() []route {
