@@ -167,7 +167,7 @@ func TestEveryRouteIsDocumentedAndViceVersa(t *testing.T) {
 func TestResponsesAreAsDocumented(t *testing.T) {
 	d := loadDocument(t)
 	m := newMemory()
-	h := site(t, m, func(o *Options) { o.Alertmanager = &Alertmanager{Store: &board{}} }).Handler()
+	h := site(t, m, func(o *Options) { o.Alertmanager, o.Openings = &Alertmanager{Store: &board{}}, &openings{m: m} }).Handler()
 	base := apiBase + "/incidents"
 	walk := []struct {
 		op, target, body string
@@ -176,6 +176,11 @@ func TestResponsesAreAsDocumented(t *testing.T) {
 		{"GET " + base, base, "", 200},
 		{"GET " + base, base + "?state=open&state=resolved&limit=1&before=42", "", 200},
 		{"GET " + base, base + "?state=nonsense", "", 400},
+		{"POST " + base, base, `{"user":"bo","title":"The queue is stuck","page":"ana"}`, 201},
+		{"POST " + base, base, `{"title":"The queue is stuck","escalation":"default","severity":"warning","details":"since noon"}`, 200},
+		{"POST " + base, base, `{"title":"The queue is stuck"}`, 400},
+		{"POST " + base, base, `{"title":"The queue is stuck","escalation":"defalt"}`, 400},
+		{"POST " + base, base, `{"title":"taken","escalation":"default"}`, 409},
 		{"GET " + base + "/{number}", base + "/42", "", 200},
 		{"GET " + base + "/{number}", base + "/%2342", "", 200},
 		{"GET " + base + "/{number}", base + "/7", "", 404},

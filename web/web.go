@@ -62,6 +62,8 @@ type Options struct {
 	// Slack returns the handlers of /slack/commands and /slack/interactions, nil without Slack.
 	Slack func() (commands, interactions http.Handler)
 
+	Openings Openings // opens incidents by hand; nil: nobody can
+
 	Alertmanager *Alertmanager // what stands behind Alertmanager's API; nil: there is no such API
 
 	ExternalURL *url.URL // for people; its origin may send forms. Never nil.
@@ -130,6 +132,7 @@ func (w *Web) apiRoutes() []route {
 	one := apiBase + "/incidents/{number}"
 	routes := []route{
 		{"GET", apiBase + "/incidents", w.listIncidents},
+		{"POST", apiBase + "/incidents", w.openIncident},
 		{"GET", one, w.getIncident},
 		{"GET", one + "/why", w.getWhy},
 		{"GET", apiBase + "/notifications", w.listNotifications},

@@ -34,6 +34,8 @@ type client struct {
 	base *url.URL // with userinfo, which is never printed
 	http *http.Client
 	auth bool // credentials are sent, so the server knows who acts
+	// request is the identity of what do sends, "" for none: the server does it once.
+	request string
 }
 
 func (f clientFlags) client() (*client, error) {
@@ -83,6 +85,9 @@ func (c *client) ask(ctx context.Context, method, path string, query url.Values,
 	req.Header.Set("User-Agent", version.ComponentUserAgent("tocsin-cli"))
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.request != "" {
+		req.Header.Set("Idempotency-Key", c.request)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

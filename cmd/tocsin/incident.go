@@ -16,6 +16,7 @@ import (
 
 // incidentCmd is the commands about incidents.
 type incidentCmd struct {
+	Open    openCmd    `cmd:"" help:"Open an incident by hand: tell an escalation, or page one user."`
 	List    listCmd    `cmd:"" help:"List incidents, newest first; the open ones unless told otherwise."`
 	Show    showCmd    `cmd:"" help:"Show one incident with its alerts, deliveries and timeline."`
 	Ack     ackCmd     `cmd:"" help:"Acknowledge: say that you have it, and stop the paging."`

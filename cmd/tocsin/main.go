@@ -35,7 +35,7 @@ type cli struct {
 	Serve    serveCmd    `cmd:"" help:"Watch Prometheus and page people."`
 	Check    checkCmd    `cmd:"" help:"Check rule files, or a configuration with all that it names."`
 	Demo     demoCmd     `cmd:"" help:"Replay a real outage with tocsin on watch. Needs nothing else."`
-	Incident incidentCmd `cmd:"" help:"List, show, acknowledge and resolve incidents of a running tocsin."`
+	Incident incidentCmd `cmd:"" help:"Open, list, show, acknowledge and resolve incidents of a running tocsin."`
 	Silence  silenceCmd  `cmd:"" help:"Add, list, preview and expire silences of a running tocsin."`
 	Why      whyCmd      `cmd:"" help:"Explain an incident: what fired, who was told, and why."`
 	Health   healthCmd   `cmd:"" help:"Ask a running tocsin how it is, for container health checks."`

@@ -209,12 +209,12 @@ func (d *daemon) wire(ports *listeners) {
 			}
 		}})
 	d.acts = notifier.NewActs(notifier.ActOptions{Store: d.store, Policy: d.policy, Transitions: d.store.Transitions,
-		ExternalLabels: d.externalLabels, Silences: d.silences, Logger: d.log.With("component", "acts")})
+		ExternalLabels: d.externalLabels, Silences: d.silences, Openings: d.store, Logger: d.log.With("component", "acts")})
 	d.dispatcher = notifier.NewDispatcher(notifier.DispatcherOptions{Store: d.store, Silences: d.silences, Remind: d.acts.Remind,
 		StartDelay: time.Duration(d.flags.StartDelay), Logger: d.log.With("component", "dispatcher"), Registerer: d.registry})
 	d.loops.Store(&loops{d.dispatcher, d.incidents, d.deliveries})
 	d.web = web.New(web.Options{
-		Acts: d.acts, Store: d.store, Rules: d.evaluator, Evaluated: d.evaluator.Ready, Policy: d.policy, Reload: d.reload,
+		Acts: d.acts, Openings: d.acts, Store: d.store, Rules: d.evaluator, Evaluated: d.evaluator.Ready, Policy: d.policy, Reload: d.reload,
 		User: d.flags.Web.user, Slack: d.slackHandlers,
 		Alertmanager: &web.Alertmanager{Dispatch: d.dispatcher, Store: d.store, Silences: d.silences, Mode: d.flags.matcherMode(),
 			Receivers: d.receivers, Original: d.original,

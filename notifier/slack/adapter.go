@@ -44,9 +44,16 @@ type Acts interface {
 	Why(ctx context.Context, number int64) (string, error)
 }
 
+// Openings opens incidents by hand. The package notifier implements it.
+type Openings interface {
+	// Open opens an incident, once for each request: one seen before finds what it opened.
+	Open(ctx context.Context, o oncall.Opening, request string) (notifier.Opened, error)
+}
+
 // Options are what the adapter needs besides its configuration.
 type Options struct {
 	Acts       Acts
+	Openings   Openings              // nil: nobody can page by hand from Slack
 	Policy     func() oncall.Policy  // the present one; called for each message and request
 	Logger     *slog.Logger          // nil: slog.Default()
 	Registerer prometheus.Registerer // nil: no metrics
@@ -63,6 +70,7 @@ const (
 type Adapter struct {
 	cfg    Config
 	acts   Acts
+	opens  Openings // nil: nobody can
 	policy func() oncall.Policy
 	log    *slog.Logger
 	http   *http.Client
@@ -92,7 +100,7 @@ func New(cfg Config, o Options) *Adapter {
 	if cfg.Command == "" {
 		cfg.Command = DefaultCommand
 	}
-	a := &Adapter{cfg: cfg, acts: o.Acts, policy: o.Policy, log: o.Logger, slots: make(chan struct{}, maxPrivate)}
+	a := &Adapter{cfg: cfg, acts: o.Acts, opens: o.Openings, policy: o.Policy, log: o.Logger, slots: make(chan struct{}, maxPrivate)}
 	if a.log == nil {
 		a.log = slog.Default()
 	}

@@ -52,6 +52,9 @@ func (a *Adapter) run(ctx context.Context, text string, who person, request stri
 	case t.verb == "list":
 		return a.list(ctx)
 	}
+	if t.verb == "page" {
+		return a.pageByHand(ctx, t, who, request)
+	}
 	if t.number == 0 {
 		n, answer, err := a.which(ctx, v, who)
 		if err != nil || answer != "" {

@@ -19,8 +19,9 @@ type typed struct {
 	verb   string        // a key of verbs
 	number int64         // 0: none was named
 	until  time.Duration // snooze, silence
-	user   string        // assign: "<@U02ANA>", "ana" or "me", as typed but for the @
-	text   string        // note, silence
+	user   string        // assign, page: "<@U02ANA>", "ana" or "me", as typed but for the @
+	group  string        // page: what may be an escalation, "" where a user was named by @
+	text   string        // note, silence, page
 }
 
 // verb describes a subcommand.
@@ -45,7 +46,8 @@ var verbs = []verb{
 	{name: "assign", usage: "assign #n @user", does: "somebody else has it", kind: oncall.CmdAssign},
 	{name: "note", usage: "note #n text", does: "write it on the timeline", kind: oncall.CmdNote},
 	{name: "silence", usage: "silence #n 2h why", does: "mute its alerts until then, with a reason"},
-	{name: "who", later: true}, {name: "page", later: true}, {name: "override", later: true},
+	{name: "page", usage: "page @user|escalation what is wrong", does: "open an incident by hand, and tell them now"},
+	{name: "who", later: true}, {name: "override", later: true},
 }
 
 // synonyms are forgiven.
@@ -93,6 +95,9 @@ func parse(text, command string) (t typed, complaint string) {
 		return t, ""
 	}
 	usage := " Usage: " + code(command+" "+v.usage, 80)
+	if v.name == "page" {
+		return parsePage(t, rest, usage)
+	}
 	arg, rest := cutWord(rest)
 	if arg == "" {
 		if !strings.Contains(v.usage, "[#n]") {
