@@ -33,6 +33,32 @@ type Override struct {
 	CreatedAt time.Time `json:"created_at"`
 	Author    string    `json:"author"`
 	Reason    string    `json:"reason,omitempty"`
+	// EndedAt and EndedBy are there once somebody ended it by hand; To says when it ended, which is From where it
+	// had not begun.
+	EndedAt time.Time `json:"ended_at,omitzero"`
+	EndedBy string    `json:"ended_by,omitempty"`
+}
+
+// OverrideNotFound is the error about an override that does not exist.
+func OverrideNotFound(id string) error {
+	return Errorf(CodeNotFound, "there is no override %q", id)
+}
+
+// End ends the override now, or cancels it where it has not begun. What it did before stays true. One that is over
+// is a conflict.
+func (o Override) End(by string, now time.Time) (Override, error) {
+	switch {
+	case !o.EndedAt.IsZero():
+		return o, Errorf(CodeConflict, "the override %s was ended by %s already", o.ID, o.EndedBy)
+	case !now.Before(o.To):
+		return o, Errorf(CodeConflict, "the override %s ended at %s by itself", o.ID, o.To.Format(time.RFC3339))
+	}
+	o.To = now
+	if now.Before(o.From) {
+		o.To = o.From
+	}
+	o.EndedAt, o.EndedBy = now, by
+	return o, nil
 }
 
 // MaxOverride is the longest time that one override may last: what is longer belongs into the file.
@@ -145,7 +171,7 @@ func (o Override) String() string {
 func overridesOf(schedule string, overrides []Override, from, to time.Time) []Override {
 	var of []Override
 	for _, o := range overrides {
-		if o.Schedule == schedule && o.From.Before(to) && from.Before(o.To) {
+		if o.Schedule == schedule && o.From.Before(o.To) && o.From.Before(to) && from.Before(o.To) {
 			of = append(of, o)
 		}
 	}

@@ -50,19 +50,12 @@ const CoverageAhead = 90 * day
 // Coverage adds up who is on call in [from, to). zones says where users live; who is not in it lives in the
 // schedule's zone.
 func (s *Schedule) Coverage(overrides []Override, from, to time.Time, zones map[string]*time.Location) Coverage {
-	c := Coverage{Period: Period{from, to}}
+	c := Coverage{Period: Period{from, to}, Gaps: s.Gaps(overrides, from, to)}
 	on := map[string][]span{}
 	for _, u := range s.inLine(from, to) {
 		on[u] = nil
 	}
 	for _, shift := range s.Shifts(overrides, from, to) {
-		if len(shift.Users) == 0 {
-			if last := len(c.Gaps) - 1; last >= 0 && c.Gaps[last].To.Equal(shift.From) {
-				c.Gaps[last].To = shift.To
-			} else {
-				c.Gaps = append(c.Gaps, shift.Period)
-			}
-		}
 		for _, u := range shift.Users {
 			spans := on[u]
 			if last := len(spans) - 1; last >= 0 && spans[last].to.Equal(shift.From) {
@@ -170,18 +163,20 @@ func (s *Schedule) Pointless(overrides []Override, from, to time.Time, known fun
 		if slices.ContainsFunc(shifts, func(shift Shift) bool { return slices.ContainsFunc(shift.Overrides, o.same) }) {
 			continue
 		}
-		why := "nobody's time changes"
-		switch {
-		case o.Kind == OverrideAdd || o.Kind == OverrideReplace && o.Replaces == "":
-			why = o.User + " is on call anyway"
-		case o.Kind == OverrideRemove:
-			why = o.User + " is not on call then"
-		case o.Kind == OverrideReplace:
-			why = o.Replaces + " is not on call then"
-		}
-		out = append(out, PointlessOverride{o, why})
+		out = append(out, PointlessOverride{o, o.pointless()})
 	}
 	return out
+}
+
+// pointless says why an override that changes nothing does so.
+func (o Override) pointless() string {
+	switch {
+	case o.Kind == OverrideAdd || o.Kind == OverrideReplace && o.Replaces == "":
+		return o.User + " is on call anyway"
+	case o.Kind == OverrideRemove:
+		return o.User + " is not on call then"
+	}
+	return o.Replaces + " is not on call then"
 }
 
 // same reports whether both are one record.

@@ -12,7 +12,7 @@ const pruneBatch = 100
 
 // Prune deletes what ended longer ago than retention: resolved incidents with all their rows (unless a
 // delivery or a timer of theirs is still waiting), steps of alerts, series that wait for a far end that nobody
-// has named for so long, and remembered requests; and notifications of groups and silences that ended longer
+// has named for so long, overrides, and remembered requests; and notifications of groups and silences that ended longer
 // ago, and more of the former, than oncall says. It returns how many incidents it deleted. It works in small transactions, and may be
 // cancelled between them.
 func (s *Store) Prune(ctx context.Context, now time.Time, retention time.Duration) (incidents int, err error) {
@@ -37,6 +37,9 @@ func (s *Store) Prune(ctx context.Context, now time.Time, retention time.Duratio
 		return incidents, err
 	}
 	if err := s.forgetSilences(ctx, now.Add(-oncall.SilencesKept)); err != nil {
+		return incidents, err
+	}
+	if err := s.forgetOverrides(ctx, before); err != nil {
 		return incidents, err
 	}
 	_, err = s.deleteAll(ctx, `delete from seen_requests where request in (

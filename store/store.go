@@ -34,6 +34,7 @@ type Topics struct {
 	Deliveries   bool // deliveries were added, finished or handed back
 	Received     bool // the log of what was received grew
 	Silences     bool // silences were written or forgotten
+	Overrides    bool // overrides of schedules were written or forgotten
 }
 
 func (t *Topics) add(o Topics) {
@@ -42,6 +43,7 @@ func (t *Topics) add(o Topics) {
 	t.Deliveries = t.Deliveries || o.Deliveries
 	t.Received = t.Received || o.Received
 	t.Silences = t.Silences || o.Silences
+	t.Overrides = t.Overrides || o.Overrides
 }
 
 // Options are what a Store needs besides its place. The zero value is usable.

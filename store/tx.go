@@ -181,6 +181,7 @@ func (t *tx) attempt(run func(*tx) error) error {
 			t.tell.add(t.mine)
 		}
 		t.tell.Silences = t.tell.Silences || t.mine.Silences // everybody keeps those in memory
+		t.tell.Overrides = t.tell.Overrides || t.mine.Overrides
 	}
 	return err
 }

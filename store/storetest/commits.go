@@ -113,6 +113,8 @@ func testTopics(t *testing.T, e *env) {
 	want("receive", store.Topics{Received: true})
 	e.silence(silenceOf("s", e.now))
 	want("silence", store.Topics{Silences: true})
+	e.must(e.s.AddOverrides(e.ctx(), oncall.Write{Now: e.now}, []oncall.Override{overrideOf("o", start, time.Hour)}))
+	want("override", store.Topics{Overrides: true})
 	e.dispatch(oncall.Dispatch{Cursor: 1, Deliveries: []oncall.GroupDelivery{notification("n", "team", "g")}})
 	want("dispatch without changes", store.Topics{})
 }
