@@ -77,8 +77,31 @@ func TestFlushGroup(t *testing.T) {
 		{name: "overtaken by nothing: it resolved before anybody knew", members: "-a", sending: map[string]string{"1": "a"}, overtaken: 1, forget: "a"},
 		{name: "overtaken, and may have arrived", members: "-a", sending: map[string]string{"1": "?a"}, overtaken: 1,
 			want: []string{"1 AllAlertsResolved -a"}},
+		{name: "fires again, and its end may have arrived", members: "a b", told: map[string]string{"1": "a b", "2": "a b"},
+			sending: map[string]string{"1": "?b -a"}, overtaken: 1, want: []string{"1 NewAlertsInGroup a b"}},
+		{name: "fires again, and its end did not arrive", members: "a b", told: map[string]string{"1": "a b", "2": "a b"},
+			sending: map[string]string{"1": "b -a"}, overtaken: 1},
 	} {
 		t.Run(tc.name, func(t *testing.T) { tc.run(t) })
+	}
+}
+
+// TestSettleGroup: what a notification that is still to be tried again tells of must not be forgotten.
+func TestSettleGroup(t *testing.T) {
+	now := time.Date(2026, 1, 5, 9, 0, 0, 0, time.UTC)
+	for _, tc := range []struct {
+		flushCase
+		forget string
+	}{
+		{flushCase{members: "-a b", sending: map[string]string{"1": "a b"}}, ""},
+		{flushCase{members: "-a b", told: map[string]string{"1": "b -a", "2": "b"}}, "a"},
+		{flushCase{members: "-a -b", told: map[string]string{"1": "b"}}, "a"},
+		{flushCase{members: "-a", noResolved: true, told: map[string]string{"2": "a"}}, "a"},
+	} {
+		f := oncall.SettleGroup(now, tc.state(now))
+		if got := letters(f.Forget); got != tc.forget || f.Changed || len(f.Deliveries)+len(f.Overtaken) > 0 {
+			t.Errorf("%+v: forgets %q, want %q; and says %+v", tc.flushCase, got, tc.forget, f)
+		}
 	}
 }
 

@@ -81,6 +81,7 @@ type flusher struct {
 	s       *GroupState
 	out     GroupFlush
 	members []GroupMember // sorted as notifications show them
+	dropped map[Endpoint]bool
 	// Fingerprints of all members, sorted, and of those that are not muted.
 	all, firing, resolved []uint64
 }
@@ -109,7 +110,7 @@ func (f *flusher) sort() {
 func (f *flusher) known(e Endpoint) []uint64 {
 	n := f.out.Record.Notified[e]
 	known := union(n.Firing, n.Told)
-	if sending, ok := f.s.Sending[e]; ok && (sending.InFlight || sending.Unconfirmed) {
+	if sending, ok := f.s.Sending[e]; ok && (sending.Unconfirmed || !f.dropped[e]) { // it may yet arrive
 		known = union(known, sending.Delivery.Notice.Firing)
 	}
 	return known
@@ -184,14 +185,22 @@ func (f *flusher) overtake(e Endpoint) {
 		d.Error = "overtaken by the next notification of its group"
 	}
 	f.out.Overtaken = append(f.out.Overtaken, d)
+	if f.dropped == nil {
+		f.dropped = map[Endpoint]bool{}
+	}
+	f.dropped[e] = true
 	if sending.Unconfirmed {
 		f.notify(e, MaybeTold(f.out.Record.Notified[e], d.Notice))
 	}
 }
 
 // MaybeTold returns the notice of an integration that may have got a notification, which was not confirmed.
+// What that one said had resolved is neither known to fire nor known to be over: whichever is true is told next.
 func MaybeTold(last, unconfirmed Notice) Notice {
-	last.Told = union(last.Told, without(unconfirmed.Firing, last.Firing))
+	firing := without(last.Firing, unconfirmed.Resolved)
+	unsure := without(last.Firing, firing)
+	last.Firing = firing
+	last.Told = union(last.Told, union(unsure, without(unconfirmed.Firing, firing)))
 	return last
 }
 
