@@ -82,7 +82,6 @@ func (l *loading) checkRoute() {
 	}
 	r := l.plan.Policy.Receivers[root.Receiver]
 	if len(r.Endpoints)+len(r.Integrations) == 0 && r.Escalation == "" {
-		l.plan.Policy.RootReceiver = root.Receiver
 		l.add(l.routeAt().Warnf("alerts that name no escalation and match no other route are told to nobody: the receiver %q has no integrations", root.Receiver))
 	}
 }

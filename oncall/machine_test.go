@@ -306,11 +306,6 @@ func TestPlaceAlert(t *testing.T) {
 		t.Errorf("by route: %+v", x)
 	}
 	a.Escalation, a.Why = "", ""
-	p.RootReceiver = "nobody"
-	if x := oncall.PlaceAlert(a, p); x.Escalation != "" || x.Why == "" {
-		t.Errorf("a root route to nobody: %+v", x)
-	}
-	p.RootReceiver = ""
 	a.GroupBy = []string{"instance"}
 	if x := oncall.PlaceAlert(a, p); x.GroupKey != `{instance="session-1"}` {
 		t.Errorf("own group_by: %+v", x)

@@ -11,13 +11,9 @@ import (
 
 // PlaceAlert says which incident an alert belongs to: the escalation that its rule or a route names, which the
 // dispatcher has filled in, else the one named default, and in it the group that the escalation's group_by makes.
-// A place without an escalation is nowhere: the configuration says that nobody is told.
 // It never gives up: an alert whose escalation is gone goes to default, and without that to the first
 // escalation by name, because a page to the wrong team is better than none.
 func PlaceAlert(c AlertChange, p Policy) Place {
-	if c.Escalation == "" && p.RootReceiver != "" {
-		return Place{Why: fmt.Sprintf("its rule names no escalation, and the root route leads to the receiver %s, which has no integrations", p.RootReceiver)}
-	}
 	name, why := placeName(c, p)
 	if strings.HasPrefix(c.Source, BuiltinSource) && c.Escalation != "" {
 		why = strings.Replace(why, "its rule names", "the rules that it blinds name", 1)

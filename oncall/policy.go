@@ -18,9 +18,6 @@ type Policy struct {
 	// Overrides are those of all schedules that can still matter, as the store had them: whoever builds a policy
 	// hands over a slice of its own, and builds a new one when the store's version of them moves.
 	Overrides []Override
-	// RootReceiver is where the root route leads, "" for no route. This build follows it only to a receiver
-	// without integrations: what names no escalation is then told to nobody, as the configuration says.
-	RootReceiver string
 }
 
 // DefaultEscalation takes the alerts that name no escalation and match no route.

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"tocsin/config"
+	"tocsin/oncall"
 	"tocsin/problem"
 	"tocsin/rules"
 )
@@ -16,6 +18,8 @@ type checkCmd struct {
 	ConfigFile string   `name:"config.file" placeholder:"FILE" help:"Configuration to check, with everything that it names. Default without rule files: tocsin.yml."`
 	Strict     bool     `help:"Warnings fail too."`
 	Web        webFlags `embed:""`
+
+	featureFlags `embed:""`
 }
 
 // Run checks files and prints what is wrong with them, each problem with its place.
@@ -23,6 +27,10 @@ func (c checkCmd) Run(s streams) error {
 	if err := c.Web.validate(); err != nil {
 		return &failure{exitUsage, err}
 	}
+	if err := c.validateFeatures(); err != nil {
+		return &failure{exitUsage, err}
+	}
+	c.useFeatures(nil)
 	if len(c.Files) == 0 && c.ConfigFile == "" {
 		c.ConfigFile = "tocsin.yml"
 	}
@@ -93,8 +101,14 @@ func (c checkCmd) passed(problems problem.List, w io.Writer) bool {
 }
 
 func planSummary(p *config.Plan) string {
-	return fmt.Sprintf("fine. %s, %s, %s, %s.", ruleSummary(p.Rules),
-		plural(len(p.Policy.Escalations), "escalation"), plural(len(p.Policy.Users), "user"), plural(len(p.Policy.Receivers), "receiver"))
+	parts := []string{ruleSummary(p.Rules),
+		plural(len(p.Policy.Escalations), "escalation"), plural(len(p.Policy.Users), "user"), plural(len(p.Policy.Receivers), "receiver")}
+	if root := p.Policy.Routing.Root; root != nil {
+		routes := 0
+		root.Walk(func(*oncall.Route) { routes++ })
+		parts = append(parts, plural(routes, "route"), plural(len(p.Policy.Routing.InhibitRules), "inhibition rule"), plural(len(p.Alertmanager.TemplateFiles()), "template file"))
+	}
+	return "fine. " + strings.Join(parts, ", ") + "."
 }
 
 func ruleSummary(set rules.Set) string {

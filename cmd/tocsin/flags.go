@@ -2,18 +2,13 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/common/promslog"
-
-	"tocsin/notifier/alertmanager"
-	"tocsin/oncall"
 )
 
 // webFlags are those that say how the server is reached. check takes them too, since they must fit the
@@ -36,7 +31,8 @@ type serveFlags struct {
 	LogLevel   string         `name:"log.level" enum:"debug,info,warn,error" default:"info" help:"Least severity to log: debug, info, warn, error."`
 	LogFormat  string         `name:"log.format" enum:"logfmt,json" default:"logfmt" help:"How to log: logfmt or json."`
 
-	Features   []string       `name:"enable-feature" placeholder:"NAME" help:"Alertmanager's classic-mode or utf8-strict-mode, for matchers."`
+	featureFlags `embed:""`
+
 	StartDelay model.Duration `name:"dispatch.start-delay" default:"0s" help:"How long routes wait after a start before they dispatch, as in Alertmanager."`
 	Cluster    clusterFlags   `embed:"" prefix:"cluster." group:"Ignored:"`
 }
@@ -77,43 +73,13 @@ func warnIgnored(k *kong.Context, log *slog.Logger) {
 
 // validate checks what the parser cannot.
 func (f serveFlags) validate() error {
-	for _, list := range f.Features {
-		for name := range strings.SplitSeq(list, ",") {
-			if !slices.Contains([]string{"classic-mode", "utf8-strict-mode"}, name) {
-				return fmt.Errorf("--enable-feature: unknown feature %q; known: classic-mode, utf8-strict-mode", name)
-			}
-		}
+	if err := f.validateFeatures(); err != nil {
+		return err
 	}
 	if f.Retention <= 0 {
 		return errors.New("--storage.retention must be longer than zero")
 	}
 	return f.Web.validate()
-}
-
-// hasFeature reports whether --enable-feature names the feature.
-func (f serveFlags) hasFeature(name string) bool {
-	return slices.ContainsFunc(f.Features, func(list string) bool { return slices.Contains(strings.Split(list, ","), name) })
-}
-
-// matcherMode is how matchers are read.
-func (f serveFlags) matcherMode() oncall.MatcherMode {
-	switch {
-	case f.hasFeature(alertmanager.ClassicMode):
-		return oncall.MatchersClassic
-	case f.hasFeature(alertmanager.UTF8StrictMode):
-		return oncall.MatchersUTF8Strict
-	}
-	return oncall.MatchersFallback
-}
-
-// useFeatures has the configuration read with the features. It must come before anything is read.
-func (f serveFlags) useFeatures(log *slog.Logger) {
-	switch f.matcherMode() {
-	case oncall.MatchersClassic:
-		alertmanager.UseMode(alertmanager.ClassicMode, log)
-	case oncall.MatchersUTF8Strict:
-		alertmanager.UseMode(alertmanager.UTF8StrictMode, log)
-	}
 }
 
 func (f webFlags) validate() error {
