@@ -22,13 +22,14 @@ import (
 // again from there, so that nothing needs to be undone. Read on at dispatchRun.turn (dispatchturn.go).
 
 const (
-	dispatchRows    = 256              // rows of the log taken in one turn
-	dispatchGroups  = 500              // groups flushed in one turn
-	dispatchCommit  = 2000             // rows written in one transaction
-	groupAttempts   = 1024             // attempts under way at once
-	groupsPerTarget = 16               // of these to one integration
-	startUp         = time.Minute      // after a start alerts are held back for sources that inhibit them …
-	startHold       = 5 * time.Second  // … for so long
+	dispatchRows    = 256             // rows of the log taken in one turn
+	dispatchGroups  = 500             // groups flushed in one turn
+	dispatchCommit  = 2000            // rows written in one transaction
+	groupAttempts   = 1024            // attempts under way at once
+	groupsPerTarget = 16              // of these to one integration
+	startUp         = time.Minute     // after a start alerts are held back for sources that inhibit them …
+	startHold       = 5 * time.Second // … for so long
+	gatherResults   = 10 * time.Millisecond
 	checkpointEvery = 30 * time.Second // alerts are written behind at least so often, while there is something to write
 )
 
@@ -128,10 +129,10 @@ type dispatchRun struct {
 	launches []*sending        // what it sends once that is done
 	told     []oncall.SilenceReminder
 
-	lanes     map[oncall.Endpoint]*groupLane
-	flying    map[string]*groupAttempt // by the delivery's key
-	unsettled []groupResult            // of attempts, not committed yet
-	results   chan groupResult         // as large as groupAttempts: it never blocks
+	lanes     *groupLanes
+	heldUntil time.Time     // an integration that asked for a pause is to be asked again
+	unsettled []groupResult // of attempts, not committed yet
+	results   chan groupResult
 
 	sending  context.Context // of attempts
 	stopSend context.CancelFunc
@@ -142,8 +143,7 @@ type dispatchRun struct {
 func newDispatchRun(d *Dispatcher, lease oncall.Lease, aliveAt time.Time, base context.Context) *dispatchRun {
 	r := &dispatchRun{
 		Dispatcher: d, lease: lease, started: time.Now(), aliveAt: aliveAt, storing: base,
-		lanes: map[oncall.Endpoint]*groupLane{}, flying: map[string]*groupAttempt{},
-		results: make(chan groupResult, groupAttempts),
+		lanes: newGroupLanes(), results: make(chan groupResult, groupAttempts),
 	}
 	r.sending, r.stopSend = context.WithCancel(base)
 	return r
@@ -172,7 +172,8 @@ func (r *dispatchRun) loop(ctx context.Context) error {
 	}
 }
 
-// wait waits until an instant, a wake-up or the end of an attempt, and returns false if ctx ended.
+// wait waits until an instant, a wake-up or the end of an attempt, and returns false if ctx ended. Attempts
+// that end soon after one another are committed together.
 func (r *dispatchRun) wait(ctx context.Context, until time.Time) bool {
 	d := poll
 	if !until.IsZero() {
@@ -183,16 +184,27 @@ func (r *dispatchRun) wait(ctx context.Context, until time.Time) bool {
 	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case res := <-r.results:
-		r.landed(res)
-	case <-r.wake:
-		r.polledAt = time.Time{}
-	case <-timer.C:
+	gathering := false
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case res := <-r.results:
+			r.landed(res)
+			if !gathering {
+				if r.lanes.underWay() == 0 {
+					return true
+				}
+				gathering = true
+				timer.Reset(min(d, gatherResults))
+			}
+			continue
+		case <-r.wake:
+			r.polledAt = time.Time{}
+		case <-timer.C:
+		}
+		return true
 	}
-	return true
 }
 
 // failed makes a store error loud. A lost lease and an ended context are no failures.
@@ -210,22 +222,14 @@ func (r *dispatchRun) failed(ctx context.Context, step string, err error) error 
 func (r *dispatchRun) stop(err error) {
 	defer r.helpers.Wait()
 	defer r.stopSend()
+	r.lanes.close()
 	if err != nil {
 		r.stopSend()
 	}
 	defer time.AfterFunc(grace, r.stopSend).Stop()
 	limit := time.NewTimer(grace + commitGrace)
 	defer limit.Stop()
-	for len(r.flying) > 0 {
-		select {
-		case res := <-r.results:
-			r.landed(res)
-			continue
-		case <-limit.C:
-			r.log.Error("attempts did not end when they were told to; they are left behind", "notifications", len(r.flying))
-		}
-		break
-	}
+	r.drain(limit.C)
 	if err != nil || len(r.unsettled) == 0 || !r.fresh {
 		return
 	}
@@ -237,5 +241,27 @@ func (r *dispatchRun) stop(err error) {
 	r.mu.Unlock()
 	if err := r.commit(ctx); err != nil {
 		_ = r.failed(ctx, "commit", err) // what was sent is sent again under the same key
+	}
+}
+
+// drain waits for the attempts under way.
+func (r *dispatchRun) drain(limit <-chan time.Time) {
+	check := time.NewTicker(10 * time.Millisecond) // a worker that is through says so to nobody
+	defer check.Stop()
+	for {
+		r.collect()
+		n := r.lanes.underWay()
+		if n == 0 {
+			r.collect()
+			return
+		}
+		select {
+		case res := <-r.results:
+			r.landed(res)
+		case <-check.C:
+		case <-limit:
+			r.log.Error("attempts did not end when they were told to; they are left behind", "notifications", n)
+			return
+		}
 	}
 }

@@ -38,8 +38,15 @@ func (r *dispatchRun) flush(g *group, now time.Time) {
 	s := r.s
 	names, _ := s.routing.MutedAt(g.route, now)
 	g.record.Route = g.route.ID
-	state := r.groupState(g, names, now)
-	f := oncall.FlushGroup(now, state)
+	var withdrawn []*sending
+	if len(names) == 0 { // what waits to be sent is overtaken, and must not begin meanwhile
+		for _, t := range g.sending {
+			if t.withdraw() {
+				withdrawn = append(withdrawn, t)
+			}
+		}
+	}
+	f := oncall.FlushGroup(now, r.groupState(g, names, now))
 	g.dirtyAt, g.openAt, g.alive = time.Time{}, time.Time{}, f.Alive
 	if len(names) > 0 {
 		g.openAt = s.routing.NextChange(g.route, now)
@@ -49,6 +56,11 @@ func (r *dispatchRun) flush(g *group, now time.Time) {
 	}
 	g.deferred = f.Deferred
 	r.follow(g, &f, now)
+	for _, t := range withdrawn { // unless its integration is not there any more: who sends must say so
+		if !t.gone {
+			r.launches = append(r.launches, t)
+		}
+	}
 }
 
 func (r *dispatchRun) countSuppressed(g *group) {
@@ -80,7 +92,7 @@ func (r *dispatchRun) groupState(g *group, muted []string, now time.Time) oncall
 	if len(g.sending) > 0 {
 		state.Sending = make(map[oncall.Endpoint]oncall.GroupSending, len(g.sending))
 		for e, t := range g.sending {
-			state.Sending[e] = oncall.GroupSending{Delivery: t.d, InFlight: t.inFlight, Unconfirmed: t.unconfirmed}
+			state.Sending[e] = oncall.GroupSending{Delivery: t.d, InFlight: t.inFlight(), Unconfirmed: t.unconfirmed}
 		}
 	}
 	return state
@@ -102,9 +114,7 @@ func (r *dispatchRun) follow(g *group, f *oncall.GroupFlush, now time.Time) {
 		t := &sending{d: delivery, group: g}
 		s.deliveries[delivery.Key] = t
 		g.sending[delivery.Endpoint] = t
-		if r.admit(t) {
-			r.begin(t, now)
-		}
+		r.begin(t, now)
 		d.Deliveries = append(d.Deliveries, t.d)
 	}
 	for _, fp := range f.Forget {
@@ -160,13 +170,13 @@ func (r *dispatchRun) settle(now time.Time) {
 
 func (r *dispatchRun) settleOne(t *sending, res *groupResult, now time.Time) {
 	g, a := t.group, res.attempt
-	t.inFlight = false
+	t.state.Store(sendingIdle)
 	t.d.Attempts = max(t.d.Attempts, a.Number)
 	if t.d.FirstAttemptAt.IsZero() {
 		t.d.FirstAttemptAt = a.At
 	}
 	t.d.Status, t.d.Error, t.d.Excerpt = a.Status, a.Error, a.Excerpt
-	state, next := oncall.AfterAttempt(now, oncall.Delivery{CreatedAt: t.d.CreatedAt}, a)
+	state, next := oncall.AfterAttempt(a.At.Add(a.Took), oncall.Delivery{CreatedAt: t.d.CreatedAt}, a)
 	t.d.State, t.d.NextAt = state, next
 	r.report(t, a)
 	d := oncall.Dispatch{}

@@ -35,14 +35,12 @@ func (r *dispatchRun) load(ctx context.Context, setup *dispatchSetup) error {
 	r.s, r.caught, r.polledAt = s, false, time.Time{}
 	r.silences, r.silencesVersion = r.o.Silences.Current()
 	r.boundary = r.silences.NextBoundary(now)
-	for _, lane := range r.lanes {
-		lane.waiting, lane.flying = nil, 0
-	}
-	for _, f := range r.flying {
-		r.lane(f.endpoint).flying++
+	flying := r.lanes.restart()
+	for _, res := range r.unsettled {
+		flying[res.key] = true
 	}
 	for _, d := range stored.Deliveries { // first: a resolved alert may be waited for by one of them
-		r.restoreDelivery(d, now)
+		r.restoreDelivery(d, flying[d.Key], now)
 	}
 	for _, a := range stored.Alerts {
 		r.restore(a)
@@ -128,7 +126,7 @@ func (g *group) toldOf(fp uint64) bool {
 
 // restoreDelivery takes in an unfinished notification. Whether an attempt was under way when the last
 // process ended is not known, so it may have arrived.
-func (r *dispatchRun) restoreDelivery(d oncall.GroupDelivery, now time.Time) {
+func (r *dispatchRun) restoreDelivery(d oncall.GroupDelivery, flying bool, now time.Time) {
 	s := r.s
 	g := s.groupOf(&d)
 	if g == nil {
@@ -138,8 +136,8 @@ func (r *dispatchRun) restoreDelivery(d oncall.GroupDelivery, now time.Time) {
 	t := &sending{d: d, group: g, unconfirmed: true}
 	s.deliveries[d.Key] = t
 	g.sending[d.Endpoint] = t
-	if _, flying := r.flying[d.Key]; flying {
-		t.inFlight = true
+	if flying {
+		t.state.Store(sendingFlies)
 		return
 	}
 	s.retryAt(t, d.NextAt)

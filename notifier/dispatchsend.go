@@ -2,25 +2,41 @@ package notifier
 
 import (
 	"context"
+	"maps"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"tocsin/oncall"
 )
 
 // How notifications are sent: each integration takes a few at a time, in the order in which they were
-// decided, so that a slow or dead one delays no other. A first attempt needs no second commit: its delivery is
-// committed as being sent.
+// decided, so that a slow or dead one delays no other. What is sent was committed before; a first attempt needs
+// no second commit. Attempts go on while the loop commits, so that its pace does not limit theirs.
 
-// groupLane is what is sent to one integration.
+// groupLanes are the integrations with what waits for them. Its fields are guarded by mu.
+type groupLanes struct {
+	mu      sync.Mutex
+	of      map[oncall.Endpoint]*groupLane
+	flying  map[string]bool // keys between the start of an attempt and the loop's hearing of its end
+	workers int
+	closed  bool // nothing more is begun
+}
+
 type groupLane struct {
-	flying  int
-	waiting []*sending
+	workers int
+	waiting []groupJob
 	held    time.Time // Retry-After: nothing is sent before
 }
 
-// groupAttempt is an attempt under way.
-type groupAttempt struct{ endpoint oncall.Endpoint }
+// groupJob is an attempt to make. It holds copies of what belongs to the loop.
+type groupJob struct {
+	of     *sending
+	d      oncall.GroupDelivery
+	route  *oncall.Route
+	last   oncall.Notice
+	sender GroupSender
+}
 
 // groupResult is what came of an attempt.
 type groupResult struct {
@@ -29,41 +45,126 @@ type groupResult struct {
 	attempt  oncall.Attempt
 }
 
-func (r *dispatchRun) lane(e oncall.Endpoint) *groupLane {
-	l := r.lanes[e]
-	if l == nil {
-		l = &groupLane{}
-		r.lanes[e] = l
-	}
-	return l
+// What a notification is doing. Who moves it from waiting does so once.
+const (
+	sendingIdle int32 = iota // known to the loop only
+	sendingWaits
+	sendingFlies
+)
+
+func newGroupLanes() *groupLanes {
+	return &groupLanes{of: map[oncall.Endpoint]*groupLane{}, flying: map[string]bool{}}
 }
 
-// admit reports whether a notification can be sent right away. Else it waits for its turn.
-func (r *dispatchRun) admit(t *sending) bool {
-	l := r.lane(t.d.Endpoint)
-	now := time.Now()
-	if l.held.After(now) {
-		r.s.retryAt(t, l.held)
-		return false
-	}
-	if l.flying >= groupsPerTarget || len(r.flying)+len(r.launches) >= groupAttempts {
-		if !t.waiting {
-			t.waiting = true
-			l.waiting = append(l.waiting, t)
-		}
-		return false
-	}
-	l.flying++
-	return true
+// room reports whether an integration would take one more right away.
+func (l *groupLanes) room(e oncall.Endpoint, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	lane := l.of[e]
+	return lane == nil || len(lane.waiting) == 0 && lane.workers < groupsPerTarget && !lane.held.After(now)
 }
+
+// restart forgets what waits: it is read from the store again. It returns what is under way.
+func (l *groupLanes) restart() map[string]bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, lane := range l.of {
+		lane.waiting = nil
+	}
+	return maps.Clone(l.flying)
+}
+
+// close has nothing more begun.
+func (l *groupLanes) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+}
+
+func (l *groupLanes) underWay() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.workers
+}
+
+// take hands a worker of an integration its next job; false: there is none, and the worker is gone.
+func (l *groupLanes) take(e oncall.Endpoint) (groupJob, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	lane := l.of[e]
+	for !l.closed && len(lane.waiting) > 0 && !lane.held.After(time.Now()) {
+		job := lane.waiting[0]
+		lane.waiting[0] = groupJob{}
+		lane.waiting = lane.waiting[1:]
+		if job.of.state.CompareAndSwap(sendingWaits, sendingFlies) { // else it was overtaken
+			l.flying[job.d.Key] = true
+			return job, true
+		}
+	}
+	lane.workers--
+	l.workers--
+	return groupJob{}, false
+}
+
+// enqueue has an attempt made as soon as its integration takes it. The delivery must be committed.
+func (r *dispatchRun) enqueue(t *sending) {
+	if !t.state.CompareAndSwap(sendingIdle, sendingWaits) {
+		return
+	}
+	job := groupJob{of: t, d: t.d, route: t.group.route, sender: r.s.setup.sender}
+	job.d.Attempts++
+	if t.d.Reason != oncall.ReasonFirstNotification {
+		job.last = t.group.record.Notified[t.d.Endpoint]
+	}
+	l := r.lanes
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	lane := l.of[t.d.Endpoint]
+	if lane == nil {
+		lane = &groupLane{}
+		l.of[t.d.Endpoint] = lane
+	}
+	lane.waiting = append(lane.waiting, job)
+	if lane.held.After(time.Now()) {
+		r.heldUntil = earlier(r.heldUntil, lane.held)
+	}
+	r.staff(t.d.Endpoint, lane)
+}
+
+// staff gives an integration the workers that it may have. It is called with lanes.mu held.
+func (r *dispatchRun) staff(e oncall.Endpoint, lane *groupLane) {
+	l := r.lanes
+	now := time.Now()
+	for more := len(lane.waiting); more > 0 && !l.closed && lane.workers < groupsPerTarget && l.workers < groupAttempts && !lane.held.After(now); more-- {
+		lane.workers++
+		l.workers++
+		go r.attemptAll(e)
+	}
+}
+
+// attemptAll makes one attempt after the other at an integration, until nothing waits for it.
+func (r *dispatchRun) attemptAll(e oncall.Endpoint) {
+	for {
+		job, ok := r.lanes.take(e)
+		if !ok {
+			return
+		}
+		r.metrics.inFlight.Inc()
+		res := groupResult{key: job.d.Key, endpoint: e, attempt: r.attempt(job)}
+		r.metrics.inFlight.Dec()
+		r.results <- res
+	}
+}
+
+// withdraw takes a notification back that waits for its integration; false: it does not wait.
+func (t *sending) withdraw() bool { return t.state.CompareAndSwap(sendingWaits, sendingIdle) }
+
+func (t *sending) inFlight() bool { return t.state.Load() == sendingFlies }
 
 // begin has the notification sent once this turn is committed.
 func (r *dispatchRun) begin(t *sending, now time.Time) {
-	t.inFlight, t.waiting = true, false
-	t.d.State = oncall.DeliverySending
-	t.d.Attempts++
-	if t.d.FirstAttemptAt.IsZero() {
-		t.d.FirstAttemptAt = now
+	if r.lanes.room(t.d.Endpoint, now) {
+		t.d.State, t.d.Attempts, t.d.FirstAttemptAt = oncall.DeliverySending, 1, now
 	}
 	r.launches = append(r.launches, t)
 }
@@ -77,30 +178,26 @@ func (s *dispatchState) retryAt(t *sending, at time.Time) {
 	s.retries.push(t.queued, t)
 }
 
-// retryDue tries again what is due, and what had to wait and need not any more.
+// retryDue tries again what is due, and goes on where an integration asked for a pause.
 func (r *dispatchRun) retryDue(now time.Time) {
-	s := r.s
 	for {
-		at, t, ok := s.retries.pop(now.UnixMicro())
+		at, t, ok := r.s.retries.pop(now.UnixMicro())
 		if !ok {
 			break
 		}
-		if t.gone || t.inFlight || t.waiting || at != t.queued {
-			continue
-		}
-		if r.admit(t) {
-			r.begin(t, now)
+		if !t.gone && at == t.queued {
+			r.enqueue(t)
 		}
 	}
-	for _, l := range r.lanes {
-		for len(l.waiting) > 0 && l.flying < groupsPerTarget && len(r.flying)+len(r.launches) < groupAttempts {
-			t := l.waiting[0]
-			l.waiting[0] = nil
-			l.waiting = l.waiting[1:]
-			t.waiting = false
-			if !t.gone && !t.inFlight && r.admit(t) {
-				r.begin(t, now)
+	r.lanes.mu.Lock()
+	defer r.lanes.mu.Unlock()
+	r.heldUntil = time.Time{}
+	for e, lane := range r.lanes.of {
+		if len(lane.waiting) > 0 {
+			if lane.held.After(now) {
+				r.heldUntil = earlier(r.heldUntil, lane.held)
 			}
+			r.staff(e, lane)
 		}
 	}
 }
@@ -108,25 +205,19 @@ func (r *dispatchRun) retryDue(now time.Time) {
 // launch sends what was committed.
 func (r *dispatchRun) launch() {
 	for _, t := range r.launches {
-		last := oncall.Notice{}
-		if t.d.Reason != oncall.ReasonFirstNotification {
-			last = t.group.record.Notified[t.d.Endpoint]
+		if !t.gone {
+			if t.d.State == oncall.DeliverySending && t.d.Attempts == 1 {
+				t.d.Attempts = 0 // counted by the attempt itself
+			}
+			r.enqueue(t)
 		}
-		d, route, sender := t.d, t.group.route, r.s.setup.sender
-		r.flying[d.Key] = &groupAttempt{d.Endpoint}
-		r.metrics.inFlight.Inc()
-		go func() {
-			res := groupResult{key: d.Key, endpoint: d.Endpoint, attempt: r.attempt(sender, d, route, last)}
-			r.metrics.inFlight.Dec()
-			r.results <- res
-		}()
 	}
 	r.launches = r.launches[:0]
 }
 
 // attempt makes one attempt, and puts right what a sender must not do.
-func (r *dispatchRun) attempt(sender GroupSender, d oncall.GroupDelivery, route *oncall.Route, last oncall.Notice) (a oncall.Attempt) {
-	start := time.Now()
+func (r *dispatchRun) attempt(job groupJob) (a oncall.Attempt) {
+	start, d := time.Now(), &job.d
 	defer func() {
 		if v := recover(); v != nil {
 			r.metrics.panics.Inc()
@@ -138,12 +229,12 @@ func (r *dispatchRun) attempt(sender GroupSender, d oncall.GroupDelivery, route 
 		}
 		a.Number = d.Attempts
 	}()
-	if sender == nil {
+	if job.sender == nil {
 		return oncall.Attempt{Outcome: oncall.OutcomeRefused, Error: "no longer configured: nothing here sends to " + string(d.Endpoint)}
 	}
 	ctx, cancel := context.WithTimeout(r.sending, hardTimeout)
 	defer cancel()
-	a = sender.SendGroup(ctx, d, route, last)
+	a = job.sender.SendGroup(ctx, *d, job.route, job.last)
 	switch a.Outcome {
 	case oncall.OutcomeDelivered, oncall.OutcomeRetry, oncall.OutcomeUnknown, oncall.OutcomeRefused, oncall.OutcomeGone:
 	default:
@@ -165,14 +256,15 @@ func (r *dispatchRun) collect() {
 }
 
 func (r *dispatchRun) landed(res groupResult) {
-	delete(r.flying, res.key)
-	l := r.lane(res.endpoint)
-	l.flying--
+	r.lanes.mu.Lock()
+	delete(r.lanes.flying, res.key)
 	if a := res.attempt; a.RetryAfter > 0 {
-		if until := a.At.Add(a.Took).Add(min(a.RetryAfter, time.Hour)); until.After(l.held) {
-			l.held = until
+		lane := r.lanes.of[res.endpoint]
+		if until := a.At.Add(a.Took).Add(min(a.RetryAfter, time.Hour)); until.After(lane.held) {
+			lane.held = until
 		}
 	}
+	r.lanes.mu.Unlock()
 	r.metrics.notifications.WithLabelValues(res.endpoint.Kind(), string(res.attempt.Outcome)).Inc()
 	r.metrics.attemptSeconds.WithLabelValues(res.endpoint.Kind()).Observe(res.attempt.Took.Seconds())
 	r.unsettled = append(r.unsettled, res)

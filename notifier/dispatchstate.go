@@ -1,6 +1,7 @@
 package notifier
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -86,10 +87,9 @@ type group struct {
 type sending struct {
 	d           oncall.GroupDelivery
 	group       *group
-	queued      int64 // µs: when retries brings it up
-	inFlight    bool
-	waiting     bool // for its lane
-	unconfirmed bool // an attempt may have arrived
+	state       atomic.Int32 // sendingIdle, sendingWaits, sendingFlies
+	queued      int64        // µs: when retries brings it up
+	unconfirmed bool         // an attempt may have arrived
 	gone        bool
 }
 

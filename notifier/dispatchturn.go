@@ -107,6 +107,7 @@ func (r *dispatchRun) nextAt() time.Time {
 		next = earlier(next, time.UnixMicro(s.intervals))
 	}
 	next = earlier(next, r.remindAt)
+	next = earlier(next, r.heldUntil)
 	switch {
 	case s.checkpointTo != 0:
 		next = earlier(next, time.Now())
