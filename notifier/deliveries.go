@@ -44,6 +44,7 @@ type Deliveries struct {
 type setup struct {
 	policy  oncall.Policy
 	senders map[string]Sender // by Endpoint.Kind(), or under Integrations
+	load    *byte             // which load of the senders this is
 }
 
 // Integrations is the key of the sender that serves all endpoints which are Alertmanager's integrations and have no
@@ -70,7 +71,15 @@ func NewDeliveries(o DeliveryOptions) *Deliveries {
 // Alertmanager), from the next attempt on, and enables the endpoints again that answered 410. Attempts under way end with the senders that they
 // began with. The map must not be changed afterwards.
 func (l *Deliveries) Apply(p oncall.Policy, senders map[string]Sender) {
-	l.setup.Store(&setup{policy: p, senders: senders})
+	l.setup.Store(&setup{policy: p, senders: senders, load: new(byte)})
+	l.Wake()
+}
+
+// ApplyPolicy sets another policy under the senders of the last Apply, which it must follow: for what changes without
+// a new configuration. Endpoints that are disabled stay so.
+func (l *Deliveries) ApplyPolicy(p oncall.Policy) {
+	before := l.setup.Load()
+	l.setup.Store(&setup{policy: p, senders: before.senders, load: before.load})
 	l.Wake()
 }
 
@@ -177,10 +186,10 @@ func (r *deliveryRun) claim(ctx context.Context) (next time.Time, err error) {
 	if s == nil || limit <= 0 {
 		return now.Add(poll), nil
 	}
-	if s != r.using {
-		r.using = s
+	if r.using == nil || s.load != r.using.load {
 		r.lanes.enable()
 	}
+	r.using = s
 	claims, next, err := r.store.ClaimDeliveries(ctx, oncall.Write{Now: now, Lease: &r.lease, Urgent: true}, limit,
 		func(e oncall.Endpoint) int { return r.lanes.free(e, now) })
 	if err != nil {

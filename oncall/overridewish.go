@@ -85,6 +85,7 @@ const maxReason = 500
 
 // changes reports an override that would change nothing.
 func (s *Schedule) changes(overrides []Override, o Override) error {
+	o.ID = "~" // it has none yet, and comes after those of the same instant
 	shifts := s.Shifts(append(slices.Clone(overrides), o), o.From, o.To)
 	if slices.ContainsFunc(shifts, func(shift Shift) bool { return slices.ContainsFunc(shift.Overrides, o.same) }) {
 		return nil

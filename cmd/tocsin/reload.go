@@ -88,7 +88,7 @@ func (d *daemon) build(plan *config.Plan, before *generation) (*generation, erro
 	case before != nil && before.slack != nil && reflect.DeepEqual(plan.Slack, before.plan.Slack):
 		g.slack, g.metrics = before.slack, before.metrics
 	default:
-		g.slack = slack.New(*plan.Slack, slack.Options{Acts: d.acts, Openings: d.acts, Policy: d.policy, Logger: d.log.With("component", "slack"), Registerer: g.metrics})
+		g.slack = slack.New(*plan.Slack, slack.Options{Acts: d.acts, Overrides: d.overrides, Openings: d.acts, Policy: d.policy, Logger: d.log.With("component", "slack"), Registerer: g.metrics})
 	}
 	return g, nil
 }
@@ -96,6 +96,10 @@ func (d *daemon) build(plan *config.Plan, before *generation) (*generation, erro
 // enact makes g the generation in force. It cannot fail. The senders come first: once a policy is in force
 // it may ask for an endpoint that only they know. What was claimed before is sent by the sender of then.
 func (d *daemon) enact(g *generation) {
+	d.enacting.Lock()
+	defer d.enacting.Unlock()
+	g.policy.Overrides = d.overrides.Current()
+	d.warnPointless(g.policy)
 	senders := map[string]notifier.Sender{"page": g.pager, notifier.Integrations: g.senders}
 	if g.slack != nil {
 		senders["slack"] = g.slack
@@ -113,6 +117,7 @@ func (d *daemon) enact(g *generation) {
 	}
 	g.sending.activate(d.registry)
 	d.incidents.Apply(g.policy)
+	d.handoffs.Apply(g.policy, g.announcer())
 	d.dispatcher.Apply(g.policy, g.senders)
 	d.redirect(g.plan)
 	d.evaluator.Apply(g.eval)

@@ -59,6 +59,8 @@ type daemon struct {
 	evaluator  *evaluator.Evaluator
 	outputs    outputs
 	silences   *notifier.Silences
+	overrides  *notifier.Overrides
+	handoffs   *notifier.Handoffs
 	dispatcher *notifier.Dispatcher
 	incidents  *notifier.Incidents
 	deliveries *notifier.Deliveries
@@ -66,6 +68,7 @@ type daemon struct {
 	web        *web.Web
 
 	live       atomic.Pointer[generation]
+	enacting   sync.Mutex // held while live changes
 	reloading  sync.Mutex // one reload at a time
 	reloadOK   prometheus.Gauge
 	reloadedAt prometheus.Gauge
@@ -77,6 +80,7 @@ type loops struct {
 	dispatcher *notifier.Dispatcher
 	incidents  *notifier.Incidents
 	deliveries *notifier.Deliveries
+	overridden chan struct{} // capacity 1: wakes followOverrides
 }
 
 // serve runs tocsin until ctx ends. ready is called once with the address of the first listener (nil: not
@@ -125,6 +129,9 @@ func serve(ctx context.Context, f serveFlags, log *slog.Logger, s streams, ready
 	first, err := d.build(plan, nil)
 	if err != nil {
 		return err
+	}
+	if err := d.overrides.Refresh(ctx); err != nil { // who is on call must be known before anybody is told
+		return fmt.Errorf("the overrides of schedules cannot be read: %w", err)
 	}
 	d.warn(warnings)
 	d.enact(first)
@@ -195,6 +202,12 @@ func (d *daemon) committed(t store.Topics) {
 	if t.Deliveries {
 		l.deliveries.Wake()
 	}
+	if t.Overrides {
+		select {
+		case l.overridden <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // wire makes the parts and hands each what it needs of the others.
@@ -212,7 +225,10 @@ func (d *daemon) wire(ports *listeners) {
 		ExternalLabels: d.externalLabels, Silences: d.silences, Openings: d.store, Logger: d.log.With("component", "acts")})
 	d.dispatcher = notifier.NewDispatcher(notifier.DispatcherOptions{Store: d.store, Silences: d.silences, Remind: d.acts.Remind,
 		StartDelay: time.Duration(d.flags.StartDelay), Logger: d.log.With("component", "dispatcher"), Registerer: d.registry})
-	d.loops.Store(&loops{d.dispatcher, d.incidents, d.deliveries})
+	d.overrides = notifier.NewOverrides(notifier.OverridesOptions{Store: d.store, Policy: d.policy, Changed: d.overridden,
+		Logger: d.log.With("component", "overrides"), Registerer: d.registry})
+	d.handoffs = notifier.NewHandoffs(notifier.HandoffOptions{Store: d.store, Logger: d.log.With("component", "handoffs"), Registerer: d.registry})
+	d.loops.Store(&loops{d.dispatcher, d.incidents, d.deliveries, make(chan struct{}, 1)})
 	d.web = web.New(web.Options{
 		Acts: d.acts, Openings: d.acts, Store: d.store, Rules: d.evaluator, Evaluated: d.evaluator.Ready, Policy: d.policy, Reload: d.reload,
 		User: d.flags.Web.user, Slack: d.slackHandlers,
@@ -269,6 +285,7 @@ func (d *daemon) work(ctx context.Context) error {
 	g.Go(func() error { return d.prune(ctx) })
 	g.Go(func() error { return d.hangups(ctx) })
 	g.Go(func() error { d.followSilences(ctx); return nil })
+	g.Go(func() error { d.followOverrides(ctx); return nil })
 	g.Go(func() error { tendHeap(ctx); return nil })
 	err := g.Wait()
 	if errors.Is(err, context.Canceled) {
@@ -286,6 +303,7 @@ func (d *daemon) hold(ctx context.Context, lease oncall.Lease, aliveAt time.Time
 	g.Go(func() error { return d.dispatcher.Run(ctx, lease, aliveAt) })
 	g.Go(func() error { return d.incidents.Run(ctx, lease) })
 	g.Go(func() error { return d.deliveries.Run(ctx, lease) })
+	g.Go(func() error { return d.handoffs.Run(ctx, lease) })
 	return g.Wait()
 }
 

@@ -53,6 +53,7 @@ type Openings interface {
 // Options are what the adapter needs besides its configuration.
 type Options struct {
 	Acts       Acts
+	Overrides  Overrides             // nil: who is on call cannot be changed from Slack
 	Openings   Openings              // nil: nobody can page by hand from Slack
 	Policy     func() oncall.Policy  // the present one; called for each message and request
 	Logger     *slog.Logger          // nil: slog.Default()
@@ -68,14 +69,15 @@ const (
 
 // Adapter speaks with one Slack workspace. It is safe for use by many goroutines. Close it when done.
 type Adapter struct {
-	cfg    Config
-	acts   Acts
-	opens  Openings // nil: nobody can
-	policy func() oncall.Policy
-	log    *slog.Logger
-	http   *http.Client
-	idle   func()   // closes idle connections, where the transport is our own
-	api    *url.URL // of cfg.APIURL
+	cfg       Config
+	acts      Acts
+	overrides Overrides
+	opens     Openings // nil: nobody can
+	policy    func() oncall.Policy
+	log       *slog.Logger
+	http      *http.Client
+	idle      func()   // closes idle connections, where the transport is our own
+	api       *url.URL // of cfg.APIURL
 
 	sent, asked, private *prometheus.CounterVec
 
@@ -100,7 +102,7 @@ func New(cfg Config, o Options) *Adapter {
 	if cfg.Command == "" {
 		cfg.Command = DefaultCommand
 	}
-	a := &Adapter{cfg: cfg, acts: o.Acts, opens: o.Openings, policy: o.Policy, log: o.Logger, slots: make(chan struct{}, maxPrivate)}
+	a := &Adapter{cfg: cfg, acts: o.Acts, overrides: o.Overrides, opens: o.Openings, policy: o.Policy, log: o.Logger, slots: make(chan struct{}, maxPrivate)}
 	if a.log == nil {
 		a.log = slog.Default()
 	}

@@ -51,6 +51,12 @@ func (a *Adapter) run(ctx context.Context, text string, who person, request stri
 		return stranger(who), nil
 	case t.verb == "list":
 		return a.list(ctx)
+	case t.verb == "who":
+		t.group = nearestSchedule(t.group, a.policy().ScheduleNames())
+		return a.who(t), nil
+	case t.verb == "override":
+		t.group = nearestSchedule(t.group, a.policy().ScheduleNames())
+		return a.override(ctx, t, who, request)
 	}
 	if t.verb == "page" {
 		return a.pageByHand(ctx, t, who, request)
@@ -75,9 +81,7 @@ func (a *Adapter) help() string {
 	var b strings.Builder
 	b.WriteString("*tocsin* pages until somebody says “I have it”.\n")
 	for _, v := range verbs {
-		if !v.later {
-			fmt.Fprintf(&b, "• %s %s\n", code(a.cfg.Command+" "+v.usage, 80), v.does)
-		}
+		fmt.Fprintf(&b, "• %s %s\n", code(a.cfg.Command+" "+v.usage, 80), v.does)
 	}
 	b.WriteString("An incident may be written #42, 42 or INC-42.")
 	return b.String()

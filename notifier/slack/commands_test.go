@@ -65,7 +65,6 @@ var commandCases = map[string]struct {
 	"snooze for ever":   {two(), []string{"snooze 42 1y"}, []string{"at most 30d"}, ""},
 	"typo":              {two(), []string{"akc 42"}, []string{"There is no `/tocsin akc`", "Did you mean `/tocsin ack`?"}, ""},
 	"nonsense":          {two(), []string{"<!channel> frobnicate"}, []string{"There is no `/tocsin &lt;!channel&gt;`", "/tocsin help"}, ""},
-	"later":             {two(), []string{"who"}, []string{"not supported by this version yet"}, ""},
 }
 
 func TestCommands(t *testing.T) {

@@ -18,10 +18,10 @@ import (
 type typed struct {
 	verb   string        // a key of verbs
 	number int64         // 0: none was named
-	until  time.Duration // snooze, silence
-	user   string        // assign, page: "<@U02ANA>", "ana" or "me", as typed but for the @
-	group  string        // page: what may be an escalation, "" where a user was named by @
-	text   string        // note, silence, page
+	until  time.Duration // snooze, silence, override
+	user   string        // assign, page, override: "<@U02ANA>", "ana" or "me", as typed but for the @
+	group  string        // page: what may be an escalation, "" where a user was named by @; who, override: the schedule
+	text   string        // note, silence, page, override
 }
 
 // verb describes a subcommand.
@@ -30,7 +30,6 @@ type verb struct {
 	usage string
 	does  string
 	kind  oncall.CommandKind // "" for those that only answer
-	later bool               // known, but not in this version
 }
 
 // verbs in the order of the help.
@@ -47,7 +46,8 @@ var verbs = []verb{
 	{name: "note", usage: "note #n text", does: "write it on the timeline", kind: oncall.CmdNote},
 	{name: "silence", usage: "silence #n 2h why", does: "mute its alerts until then, with a reason"},
 	{name: "page", usage: "page @user|escalation what is wrong", does: "open an incident by hand, and tell them now"},
-	{name: "who", later: true}, {name: "override", later: true},
+	{name: "who", usage: "who [schedule]", does: "who is on call, and until when"},
+	{name: "override", usage: "override schedule @user 2h [why]", does: "they are on call instead, from now on"},
 }
 
 // synonyms are forgiven.
@@ -87,16 +87,19 @@ func parse(text, command string) (t typed, complaint string) {
 		}
 		return t, s + " " + code(command+" help", 60) + " lists what there is."
 	}
-	if v.later {
-		return t, code(command+" "+v.name, 60) + " is not supported by this version yet."
-	}
 	t.verb = v.name
 	if v.name == "help" || v.name == "list" {
 		return t, ""
 	}
 	usage := " Usage: " + code(command+" "+v.usage, 80)
-	if v.name == "page" {
+	switch v.name {
+	case "page":
 		return parsePage(t, rest, usage)
+	case "who":
+		t.group = plainly(rest)
+		return t, ""
+	case "override":
+		return parseOverride(t, rest, usage)
 	}
 	arg, rest := cutWord(rest)
 	if arg == "" {
@@ -246,7 +249,7 @@ func nearest(word string) string {
 		at = 2
 	}
 	for _, v := range verbs {
-		if d := distance(word, v.name); d < at && !v.later {
+		if d := distance(word, v.name); d < at {
 			best, at = v.name, d
 		}
 	}

@@ -50,6 +50,13 @@ func (a *Adapter) attempt(ctx context.Context, m notifier.Message, method string
 		at.Outcome, at.Error = oncall.OutcomeRefused, err.Error()
 		return
 	}
+	if ok := a.post(ctx, channel, options, method, at); ok && m.Delivery.Kind != oncall.KindReply {
+		at.Revision = m.Incident.Revision
+	}
+}
+
+// post makes one request that posts or edits a message, and fills in what became of it. ok: it was delivered.
+func (a *Adapter) post(ctx context.Context, channel string, options []goslack.MsgOption, method string, at *oncall.Attempt) (ok bool) {
 	// A client costs nothing, and its own recorder keeps what this one attempt was answered.
 	rec := &recorder{client: a.http}
 	api := goslack.New(a.cfg.BotToken, goslack.OptionHTTPClient(rec), goslack.OptionAPIURL(a.cfg.APIURL))
@@ -61,13 +68,11 @@ func (a *Adapter) attempt(ctx context.Context, m notifier.Message, method string
 	if err != nil {
 		classify(method, err, rec, at)
 		at.Excerpt = excerpt(a.redact(string(rec.body))) // redacted before it is cut: half a token is a secret too
-		return
+		return false
 	}
 	at.Outcome = oncall.OutcomeDelivered // no excerpt: what Slack answers to a success is our own message
 	at.Remote = gotChannel + "/" + ts
-	if m.Delivery.Kind != oncall.KindReply {
-		at.Revision = m.Incident.Revision
-	}
+	return true
 }
 
 // compose says where a message goes and what it holds. Its errors are final.

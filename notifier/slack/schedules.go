@@ -1,0 +1,208 @@
+package slack
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	goslack "github.com/slack-go/slack"
+
+	"tocsin/notifier"
+	"tocsin/oncall"
+)
+
+var _ notifier.HandoffSender = (*Adapter)(nil)
+
+// Overrides is the way in for what people do to schedules in Slack. The package notifier implements it.
+type Overrides interface {
+	// Add makes the override that somebody wishes, once for each request.
+	Add(ctx context.Context, w oncall.OverrideWish, request string) (notifier.Overridden, error)
+}
+
+// parseOverride reads whom, for how long, and why, after the schedule's name.
+func parseOverride(t typed, rest, usage string) (typed, string) {
+	word, rest := cutWord(rest)
+	if word == "" {
+		return t, "Which schedule?" + usage
+	}
+	t.group = plainly(word)
+	who, rest := cutWord(rest)
+	if t.user = strings.TrimPrefix(who, "@"); t.user == "" {
+		return t, "Who is on call instead?" + usage
+	}
+	length, why, ok := cutLength(rest)
+	if !ok || length <= 0 {
+		return t, "For how long?" + usage
+	}
+	if t.until = length; t.until > oncall.MaxOverride {
+		return t, "That is too long: change the schedule instead." + usage
+	}
+	t.text = plainly(why)
+	return t, ""
+}
+
+// who answers who is on call, by one schedule or by all.
+func (a *Adapter) who(t typed) string {
+	p, now := a.policy(), time.Now()
+	if len(p.Schedules) == 0 {
+		return "There is no schedule in the configuration."
+	}
+	names := p.ScheduleNames()
+	if t.group != "" {
+		if _, err := p.Schedule(t.group); err != nil {
+			return explain(err)
+		}
+		names = []string{t.group}
+	}
+	var b strings.Builder
+	for i, name := range names {
+		s := p.Schedules[name]
+		line := "• " + onCallLine(&s, p, now, len(names) == 1) + "\n"
+		if b.Len()+len(line) > maxAnswerText-100 {
+			fmt.Fprintf(&b, "… and %d more", len(names)-i)
+			break
+		}
+		b.WriteString(line)
+	}
+	return strings.TrimRight(b.String(), "\n")
+}
+
+// onCallLine says who is on call by a schedule, until when, who is next, and, in full, why.
+func onCallLine(s *oncall.Schedule, p oncall.Policy, now time.Time, full bool) string {
+	shift := s.ShiftAt(p.Overrides, now)
+	line := fmt.Sprintf("*%s*: %s", prose(s.Name, 80), crowd(shift.Users))
+	if len(shift.Shadows) > 0 {
+		line += " (shadowed by " + crowd(shift.Shadows) + ")"
+	}
+	if next, ok := s.NextChange(p.Overrides, now); ok {
+		line += fmt.Sprintf(" until %s, then %s", when(next.From, true), crowd(next.Users))
+	}
+	if full {
+		line += "\n" + prose(shift.Why(), 500)
+	}
+	return line
+}
+
+// crowd names users, nobody perhaps.
+func crowd(users []string) string {
+	if len(users) == 0 {
+		return "nobody"
+	}
+	names := make([]string, 0, len(users))
+	for _, u := range users {
+		names = append(names, actor(u))
+	}
+	return shorten(strings.Join(names, ", "), 300)
+}
+
+// override carries out the slash command.
+func (a *Adapter) override(ctx context.Context, t typed, who person, request string) (string, error) {
+	if a.overrides == nil {
+		return "Nothing was changed: overrides cannot be made here.", nil
+	}
+	user, ok := findUser(t.user, a.policy().Users, who)
+	if !ok {
+		return "Nothing was changed: " + code(plainly(t.user), 60) + " is no user of tocsin.", nil
+	}
+	done, err := a.overrides.Add(ctx, oncall.OverrideWish{Schedule: t.group, User: user, For: t.until, Actor: who.name, Reason: t.text}, request)
+	if err != nil {
+		return a.settle(err)
+	}
+	answer := prose(done.Reply, 1000) + "."
+	if done.Mind != "" {
+		answer += " ⚠️ Mind: " + prose(done.Mind, 300) + "."
+	}
+	if len(done.Overrides) > 0 {
+		answer += " To take it back: " + code("tocsin oncall override end "+done.Overrides[0].ID, 80)
+	}
+	return answer, nil
+}
+
+// SendHandoff makes one attempt to announce a handoff in a channel. Who comes on call is addressed, so that Slack
+// tells them.
+func (a *Adapter) SendHandoff(ctx context.Context, channel string, h oncall.Handoff, open []oncall.Incident) oncall.Attempt {
+	at := oncall.Attempt{At: time.Now(), Number: h.Attempts + 1}
+	const method = "chat.postMessage"
+	text := a.handoffText(h, open, at.At)
+	a.post(ctx, channel, []goslack.MsgOption{goslack.MsgOptionParse(false), goslack.MsgOptionLinkNames(false),
+		goslack.MsgOptionDisableLinkUnfurl(), goslack.MsgOptionDisableMediaUnfurl(), goslack.MsgOptionText(text, false)}, method, &at)
+	at.Took = time.Since(at.At)
+	at.Error = bounded(clean(a.redact(at.Error)))
+	a.sent.WithLabelValues(method, string(at.Outcome)).Inc()
+	return at
+}
+
+// handoffText says who comes, who goes, and what is open.
+func (a *Adapter) handoffText(h oncall.Handoff, open []oncall.Incident, now time.Time) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "📟 *%s*: ", prose(h.Schedule, 80))
+	if len(h.On) == 0 {
+		b.WriteString("nobody is on call")
+	} else {
+		var names []string
+		for _, u := range h.On {
+			names = append(names, a.mention(u))
+		}
+		verb := " is on call"
+		if len(names) > 1 {
+			verb = " are on call"
+		}
+		b.WriteString(strings.Join(names, ", ") + verb)
+	}
+	if !h.Until.IsZero() {
+		b.WriteString(" until " + when(h.Until, true))
+	}
+	if len(h.Off) > 0 {
+		b.WriteString("; " + crowd(h.Off) + cmp.Or(map[bool]string{true: " goes"}[len(h.Off) == 1], " go") + " off")
+	}
+	fmt.Fprintf(&b, " (%s).\n", prose(h.Why, 300))
+	if len(open) == 0 {
+		b.WriteString("Nothing is open.")
+		return b.String()
+	}
+	verb := "are"
+	if len(open) == 1 {
+		verb = "is"
+	}
+	fmt.Fprintf(&b, "%s %s open:\n", plural(len(open), "incident"), verb)
+	const most = 10
+	for _, in := range open[:min(most, len(open))] {
+		b.WriteString("• " + a.line(in, now) + "\n")
+	}
+	if len(open) > most {
+		fmt.Fprintf(&b, "… and %d more", len(open)-most)
+	}
+	return strings.TrimRight(b.String(), "\n")
+}
+
+// mention addresses a user where Slack knows them.
+func (a *Adapter) mention(user string) string {
+	if u := a.policy().Users[user]; u.Slack != "" {
+		return "<@" + u.Slack + ">"
+	}
+	return actor(user)
+}
+
+// nearestSchedule completes what somebody typed of a schedule's name, where only one can be meant.
+func nearestSchedule(typed string, names []string) string {
+	if slices.Contains(names, typed) || utf8.RuneCountInString(typed) < 2 {
+		return typed
+	}
+	var found []string
+	for _, n := range names {
+		if strings.EqualFold(n, typed) {
+			return n
+		}
+		if strings.HasPrefix(strings.ToLower(n), strings.ToLower(typed)) {
+			found = append(found, n)
+		}
+	}
+	if len(found) == 1 {
+		return found[0]
+	}
+	return typed
+}
