@@ -89,9 +89,10 @@ func (s *Senders) attempt(ctx context.Context, i *integration, n notice, a *onca
 	store := storeOf(n.remote)
 	ctx = s.context(withExchange(ctx, x), i, n, store)
 	sender := i.sender
+	var tried map[string]rendered
 	var failed error
 	if i.custom {
-		failed = s.try(ctx, i, n)
+		tried, failed = s.try(ctx, i, n)
 	}
 	var r result
 	if failed == nil {
@@ -102,7 +103,7 @@ func (s *Senders) attempt(ctx context.Context, i *integration, n notice, a *onca
 	if failed != nil {
 		s.metrics.plain.WithLabelValues(i.list).Inc()
 		s.log.Error("A template failed: the message goes out as plain text", "endpoint", i.endpoint, "err", clean(failed.Error(), secretsOf(i.conf)))
-		plain, alerts, err := s.plainly(ctx, i, n, failed)
+		plain, alerts, err := s.plainly(ctx, i, n, tried, failed)
 		if err != nil {
 			r = result{false, fmt.Errorf("a template says where the message goes, and it failed: %s", templateError(err))}
 		} else {

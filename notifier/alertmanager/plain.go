@@ -89,25 +89,36 @@ func custom(list string, conf reflect.Value) bool {
 	return false
 }
 
-// try renders all texts of an integration, and returns the first error.
-func (s *Senders) try(ctx context.Context, i *integration, n notice) (failed error) {
+// rendered is what a text came to.
+type rendered struct {
+	out string
+	err error
+}
+
+// try renders the user's texts of an integration, and returns what each path came to, and the first error.
+func (s *Senders) try(ctx context.Context, i *integration, n notice) (all map[string]rendered, failed error) {
 	data := notify.GetTemplateData(ctx, s.theirs, n.alerts, s.log)
+	all = map[string]rendered{}
+	own := ownTexts()[i.list]
 	rewrite(i.conf, nil, func(path []any, text string) string {
-		if failed == nil {
-			if _, err := s.texts.render(text, data, data.RouteLabels); err != nil {
+		// Alertmanager's own texts can be trusted, unless template files redefine what they call.
+		if strings.Contains(text, "{{") && (i.files || own[pathText(path)] != text) {
+			out, err := s.texts.render(text, data, data.RouteLabels)
+			all[pathText(path)] = rendered{out, err}
+			if err != nil && failed == nil {
 				failed = fmt.Errorf("%s: %w", pathText(path), err)
 			}
 		}
 		return text
 	})
-	return failed
+	return all, failed
 }
 
 // templateErrorName is the annotation that says what went wrong.
 const templateErrorName = "tocsin_template_error"
 
 // plainly makes an integration for one message, with texts that do not fail, and alerts that say why.
-func (s *Senders) plainly(ctx context.Context, i *integration, n notice, failed error) (notify.Integration, []*types.Alert, error) {
+func (s *Senders) plainly(ctx context.Context, i *integration, n notice, tried map[string]rendered, failed error) (notify.Integration, []*types.Alert, error) {
 	why := clean(templateError(failed), secretsOf(i.conf))
 	alerts := make([]*types.Alert, len(n.alerts))
 	for k, a := range n.alerts {
@@ -118,12 +129,16 @@ func (s *Senders) plainly(ctx context.Context, i *integration, n notice, failed 
 	}
 	data := notify.GetTemplateData(ctx, s.theirs, alerts, s.log)
 	own := ownTexts()[i.list]
+	if tried == nil {
+		tried, _ = s.try(ctx, i, n)
+	}
 	var lost error
 	conf := rewrite(i.conf, nil, func(path []any, text string) string {
-		if !strings.Contains(text, "{{") {
-			return text
+		r, ok := tried[pathText(path)]
+		if !ok {
+			return text // no template, or Alertmanager's own
 		}
-		out, err := s.plainText(path, text, own[pathText(path)], data, why)
+		out, err := s.plainText(path, r, own[pathText(path)], data, why)
 		lost = errors.Join(lost, err)
 		return out
 	})
@@ -142,7 +157,7 @@ func (s *Senders) plainly(ctx context.Context, i *integration, n notice, failed 
 
 // plainText is what stands for a text: what it renders to, else Alertmanager's own, else a plain summary. What
 // addresses the message must render: nobody knows where else it should go.
-func (s *Senders) plainText(path []any, text, own string, data *amtemplate.Data, why string) (string, error) {
+func (s *Senders) plainText(path []any, tried rendered, own string, data *amtemplate.Data, why string) (string, error) {
 	key := ""
 	for _, step := range slices.Backward(path) {
 		if name, ok := step.(string); ok {
@@ -150,15 +165,11 @@ func (s *Senders) plainText(path []any, text, own string, data *amtemplate.Data,
 			break
 		}
 	}
-	var failed error
-	if key != "html" {
-		var out string
-		if out, failed = s.texts.render(text, data, data.RouteLabels); failed == nil {
-			return literal(out), nil
-		}
+	if tried.err == nil && key != "html" {
+		return literal(tried.out), nil
 	}
 	if slices.Contains(addresses, key) {
-		return "", fmt.Errorf("%s: %w", key, failed)
+		return "", fmt.Errorf("%s: %w", key, tried.err)
 	}
 	if out, err := s.plain.render(own, data, data.RouteLabels); err == nil && strings.TrimSpace(out) != "" {
 		return own, nil

@@ -55,6 +55,7 @@ type integration struct {
 	receiver string
 	conf     reflect.Value // pointer to its configuration; only read
 	sender   notify.Integration
+	files    bool // there are template files
 	custom   bool // its texts are not only Alertmanager's: they are tried before they are used
 	hanging  atomic.Int32
 }
@@ -99,7 +100,7 @@ func (s *Senders) add(r config.Receiver, files bool) error {
 		list := b.Name() + "_configs"
 		i := &integration{
 			endpoint: oncall.IntegrationEndpoint(list, r.Name, b.Index()), list: list, receiver: r.Name,
-			conf: listOf(&r, list).Index(b.Index()), sender: b,
+			conf: listOf(&r, list).Index(b.Index()), sender: b, files: files,
 		}
 		i.custom = files || custom(list, i.conf)
 		s.integrations[i.endpoint] = i

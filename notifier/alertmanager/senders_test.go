@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -33,7 +34,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // decoded is a configuration in a folder of its own.
-func decoded(t *testing.T, text string, files map[string]string) (*Config, problem.List) {
+func decoded(t testing.TB, text string, files map[string]string) (*Config, problem.List) {
 	t.Helper()
 	dir := t.TempDir()
 	for name, content := range files {
@@ -48,7 +49,7 @@ func decoded(t *testing.T, text string, files map[string]string) (*Config, probl
 	return Decode(d, true)
 }
 
-func newSenders(t *testing.T, text string, files map[string]string) *Senders {
+func newSenders(t testing.TB, text string, files map[string]string) *Senders {
 	t.Helper()
 	c, problems := decoded(t, text, files)
 	if c == nil {
@@ -106,14 +107,19 @@ func TestPagerDutyConformance(t *testing.T) {
 		s := newSenders(t, oneReceiver+fmt.Sprintf("  pagerduty_configs: [{routing_key_file: key, url: '%s/enqueue', send_resolved: true}]\n", listen(t, f)),
 			map[string]string{"key": "R0UT1NG\n"})
 		endpoint := oncall.IntegrationEndpoint("pagerduty_configs", "r", 0)
+		var mu sync.Mutex // guards keys
 		keys := map[string]string{}
 		return sendertest.Harness{
 			Sender: s, Behave: f.Behave, Arrived: f.Arrived(), Secrets: []string{"R0UT1NG"},
 			Message: func(key string) notifier.Message {
+				mu.Lock()
+				defer mu.Unlock()
 				keys[dedupKey(key)] = key
 				return message(endpoint, key, oncall.KindTriggered)
 			},
 			Recorded: func() []string {
+				mu.Lock()
+				defer mu.Unlock()
 				var out []string
 				for _, k := range f.Keys() {
 					out = append(out, keys[k])

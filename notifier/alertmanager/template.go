@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html/template"
 	"strings"
+	"sync"
 	texttemplate "text/template"
 	"text/template/parse"
 	"time"
@@ -32,8 +33,20 @@ var (
 	errRender = fmt.Errorf("the template does not come to an end within %s", maxRender)
 )
 
-// texts renders texts with a set of templates, within bounds.
-type texts struct{ set *texttemplate.Template }
+// texts renders texts with a set of templates, within bounds. What is rendered comes from the configuration, so
+// what it keeps of each text is bounded.
+type texts struct {
+	set *texttemplate.Template
+
+	mu    sync.Mutex // guards pools
+	pools map[string]*sync.Pool
+}
+
+// compiled is a text that one goroutine at a time can render.
+type compiled struct {
+	*texttemplate.Template
+	watch *watch
+}
 
 // The functions that instrumented templates call. Their names cannot be written in a template by accident.
 const (
@@ -66,7 +79,7 @@ func newTexts(globs []string) (*texts, *amtemplate.Template, error) {
 			return nil, nil, err
 		}
 	}
-	return &texts{own}, theirs, nil
+	return &texts{set: own, pools: map[string]*sync.Pool{}}, theirs, nil
 }
 
 // parse reads a text as Alertmanager would.
@@ -101,22 +114,46 @@ func (t *texts) renderWith(text string, data any, label func(name string) string
 	if !strings.Contains(text, "{{") {
 		return text, nil
 	}
-	parsed, err := t.parse(text)
+	pool := t.pool(text)
+	c, err := t.compile(pool, text)
 	if err != nil {
 		return "", err
 	}
-	w := &watch{until: time.Now().Add(maxRender)}
-	parsed.Funcs(texttemplate.FuncMap{
-		stepFunc: w.step, enterFunc: w.enter, leaveFunc: w.leave,
-		"routeLabels": label,
-	})
-	err = parsed.Execute(w, data)
+	defer pool.Put(c)
+	*c.watch = watch{until: time.Now().Add(maxRender), label: label}
+	err = c.Execute(c.watch, data)
+	out := c.watch.out.String()
+	c.watch.out, c.watch.label = strings.Builder{}, nil
 	for _, bound := range []error{errSteps, errDepth, errOutput, errRender} {
 		if errors.Is(err, bound) {
 			return "", bound
 		}
 	}
-	return w.out.String(), err
+	return out, err
+}
+
+func (t *texts) pool(text string) *sync.Pool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.pools[text] == nil {
+		t.pools[text] = &sync.Pool{}
+	}
+	return t.pools[text]
+}
+
+// compile takes a text from its pool, or parses it. Functions belong to a template, so each has a watch of its own.
+func (t *texts) compile(pool *sync.Pool, text string) (*compiled, error) {
+	if c, ok := pool.Get().(*compiled); ok {
+		return c, nil
+	}
+	parsed, err := t.parse(text)
+	if err != nil {
+		return nil, err
+	}
+	w := &watch{}
+	parsed.Funcs(texttemplate.FuncMap{stepFunc: w.step, enterFunc: w.enter, leaveFunc: w.leave,
+		"routeLabels": func(name string) string { return w.label(name) }})
+	return &compiled{parsed, w}, nil
 }
 
 // watch is one rendering under way.
@@ -125,6 +162,7 @@ type watch struct {
 	until time.Time
 	steps int
 	depth int
+	label func(name string) string // of the route
 }
 
 func (w *watch) Write(b []byte) (int, error) {
