@@ -100,15 +100,15 @@ func TestDispatcherDownAlertsOutlive(t *testing.T) {
 func TestDispatcherKilledWhileSending(t *testing.T) {
 	deskTest(t, routed(), func(t *testing.T, k *desk) {
 		k.post(named("a"))
-		k.far.answer = func(oncall.GroupDelivery) oncall.Attempt {
+		k.far.answers(func(oncall.GroupDelivery) oncall.Attempt {
 			k.store.mu.Lock() // it arrives, and nobody will know
 			k.store.fail = func(oncall.Dispatch) (error, error) { return errKilled, nil }
 			k.store.mu.Unlock()
 			return oncall.Attempt{Outcome: oncall.OutcomeDelivered}
-		}
+		})
 		k.until(31 * time.Second)
 		k.kill()
-		k.far.answer = nil
+		k.far.answers(nil)
 		k.start()
 		k.pass(time.Second)
 		if len(k.far.got) != 2 || k.far.got[0].d.Key != k.far.got[1].d.Key {
@@ -124,12 +124,12 @@ func TestDispatcherKilledWhileSending(t *testing.T) {
 // TestDispatcherMaybeTold: an attempt whose answer never came may have told of an alert; its end is told.
 func TestDispatcherMaybeTold(t *testing.T) {
 	deskTest(t, routed(), func(t *testing.T, k *desk) {
-		k.far.answer = func(oncall.GroupDelivery) oncall.Attempt {
+		k.far.answers(func(oncall.GroupDelivery) oncall.Attempt {
 			if time.Since(k.began) < 5*time.Minute {
 				return oncall.Attempt{Outcome: oncall.OutcomeUnknown, Error: "timeout"}
 			}
 			return oncall.Attempt{Outcome: oncall.OutcomeDelivered}
-		}
+		})
 		k.post(named("a"))
 		k.until(2 * time.Minute)
 		k.resolve(named("a"))
@@ -265,15 +265,13 @@ func (w *walk) step(s step) {
 }
 
 func (w *walk) answers(o oncall.Outcome) {
-	w.far.mu.Lock()
-	defer w.far.mu.Unlock()
-	w.far.answer = func(oncall.GroupDelivery) oncall.Attempt {
+	w.far.answers(func(oncall.GroupDelivery) oncall.Attempt {
 		a := oncall.Attempt{Outcome: o}
 		if o == oncall.OutcomeRetry {
 			a.Status = 503
 		}
 		return a
-	}
+	})
 }
 
 // compare lets all faults, silences and retries pass, and returns what somebody was not told.

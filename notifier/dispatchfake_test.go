@@ -152,6 +152,13 @@ func (f *dispatchFake) UpdateSilence(_ context.Context, _ oncall.Write, id strin
 	return changed, err
 }
 
+// written is the number of commits so far.
+func (f *dispatchFake) written() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.commits
+}
+
 // append adds a row to the log, through its packed form.
 func (f *dispatchFake) append(r oncall.Received) {
 	f.mu.Lock()
@@ -208,6 +215,9 @@ func (s *farEnd) SendGroup(ctx context.Context, d oncall.GroupDelivery, route *o
 func (s *farEnd) lines() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	slices.SortStableFunc(s.got, func(a, b notified) int {
+		return cmp.Or(a.at.Compare(b.at), strings.Compare(string(a.d.Endpoint), string(b.d.Endpoint)))
+	})
 	var lines []string
 	for _, n := range s.got {
 		var alerts []string
@@ -226,6 +236,13 @@ func (s *farEnd) lines() []string {
 	}
 	s.got = nil
 	return lines
+}
+
+// answers has all attempts from now on answered so; nil: delivered.
+func (s *farEnd) answers(f func(d oncall.GroupDelivery) oncall.Attempt) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answer = f
 }
 
 // desk is a dispatcher between the fakes, in a bubble.
