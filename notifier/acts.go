@@ -3,6 +3,7 @@ package notifier
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -48,6 +49,11 @@ const AlreadyDone = "already done"
 // Decision.Refused says so, and Decision.Reply why. After an error with the code unavailable the caller may
 // send the same request again.
 func (a *Acts) Act(ctx context.Context, number int64, c oncall.Command, request string) (oncall.Decision, error) {
+	if c.Kind == oncall.CmdMerge {
+		if d, err := a.mayMerge(ctx, number, c.Into); err != nil || d.Refused {
+			return d, err
+		}
+	}
 	now := time.Now()
 	d, err := a.o.Store.UpdateIncident(ctx, oncall.Write{Now: now, Request: request, Urgent: true}, number,
 		func(in oncall.Incident) (oncall.Decision, error) { return decide(now, in, c, a.o.Policy()) })
@@ -87,4 +93,20 @@ func (a *Acts) Incidents(ctx context.Context, f oncall.IncidentFilter) ([]oncall
 
 func notFound(number int64) error {
 	return oncall.Errorf(oncall.CodeNotFound, "there is no incident #%d", number)
+}
+
+// mayMerge refuses to merge into an incident that is not open, unless that was done before. What ends between this
+// look and the commit costs no alert: it opens an incident anew.
+func (a *Acts) mayMerge(ctx context.Context, number, into int64) (oncall.Decision, error) {
+	in, err := a.Incident(ctx, number)
+	if err != nil || in.MergedInto == into || into == number {
+		return oncall.Decision{}, err // the core answers
+	}
+	target, err := a.Incident(ctx, into)
+	if err != nil || target.Open() {
+		return oncall.Decision{}, err
+	}
+	return oncall.Decision{
+		Incident: in, Refused: true, Reply: fmt.Sprintf("#%d is resolved: an incident is merged into one that is open", into),
+	}, nil
 }

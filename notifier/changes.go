@@ -114,7 +114,7 @@ func (l *Incidents) setAside(ctx context.Context, lease oncall.Lease, cause erro
 				}
 				head = append(head, id)
 			}
-			if in.State == "" {
+			if in.State == "" || in.State == oncall.IncidentResolved && in.ResolvedBy == "" { // a new one, or one that was to go on
 				return l.openBare(now, in, changes), nil
 			}
 			return oncall.Decision{Changed: true, Incident: in, Requeue: changes}, nil
@@ -143,9 +143,12 @@ func (l *Incidents) setAside(ctx context.Context, lease oncall.Lease, cause erro
 // openBare opens an incident that the core could not open, with the least that its timers need. It is due
 // at once, so that its first tier is told by the next tick.
 func (l *Incidents) openBare(now time.Time, in oncall.Incident, changes []oncall.AlertChange) oncall.Decision {
+	if in.State != "" {
+		in.Round, in.Reopens, in.ResolvedAt, in.NextTier, in.Turns = in.Round+1, in.Reopens+1, time.Time{}, 0, 0
+	}
 	in.State, in.TriggeredAt, in.RoundAt, in.Anchor, in.NextAt = oncall.IncidentTriggered, now, now, now, now
 	in.Policy, _ = l.policy.Load().Escalation(in.Escalation)
-	in.Revision, in.Next = 1, "tier 0 is told"
+	in.Revision, in.Next = in.Revision+1, "tier 0 is told"
 	d := oncall.Decision{Changed: true}
 	for _, c := range changes {
 		name, severity := c.Labels.Get(model.AlertNameLabel), c.Labels.Get("severity")

@@ -112,7 +112,8 @@ type AlertChange struct {
 	GeneratorURL string            `json:"generator_url,omitempty"`
 	Escalation   string            `json:"escalation,omitempty"`  // named by the rule; "" leaves it to the routes
 	GroupBy      []string          `json:"group_by,omitempty"`    // overrides the escalation's group_by (built-in alerts)
-	LinkedFrom   int64             `json:"linked_from,omitempty"` // incident that was closed by hand while this fired
+	LinkedFrom   int64             `json:"linked_from,omitempty"` // incident that was closed by hand, or merged, while this fired
+	Into         int64             `json:"into,omitempty"`        // goes to this incident while that is open, whatever its place
 	Why          string            `json:"why,omitempty"`         // why it goes to Escalation, where a route said so
 	Reason       string            `json:"reason"`
 	Evidence     Evidence          `json:"evidence"`

@@ -19,6 +19,14 @@ func (m *machine) alertsChanged(changes []AlertChange) {
 		}
 		m.open(changes)
 	}
+	reopening := m.in.State == IncidentResolved && m.in.ResolvedBy == "" && opens(changes)
+	if m.in.State == IncidentResolved && m.in.ResolvedBy == "" && !reopening {
+		return // nothing of it fires, and what is muted at once opens nothing
+	}
+	if reopening {
+		m.reopen(changes)
+	}
+	m.takesMerged(changes)
 	before := m.in.Severity
 	groups := map[TimelineKind][]changed{}
 	for _, c := range changes {
@@ -39,10 +47,11 @@ func (m *machine) alertsChanged(changes []AlertChange) {
 		return
 	}
 	m.settlePause()
-	if !opening && m.in.Open() {
+	if !opening && !reopening && m.in.Open() {
 		m.tellJoined(joined, before, worse)
 	}
-	m.advance()
+	m.settleSnooze()
+	m.proceed()
 }
 
 // changed is an alert of this run with why it changed.
@@ -71,7 +80,11 @@ func (m *machine) open(changes []AlertChange) {
 	}
 	m.note(EntryTriggered, "", text)
 	if m.in.LinkedFrom != 0 {
-		m.note(EntryLinked, "", fmt.Sprintf("continues #%d, which was closed by hand while its alerts still fired", m.in.LinkedFrom))
+		text := "closed by hand while its alerts still fired"
+		if first.Into != 0 {
+			text = fmt.Sprintf("merged into #%d, which has ended since", first.Into)
+		}
+		m.note(EntryLinked, "", fmt.Sprintf("continues #%d, which was %s", m.in.LinkedFrom, text))
 	}
 }
 

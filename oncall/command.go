@@ -28,6 +28,10 @@ func (m *machine) command(c Command) {
 		m.assign(c)
 	case CmdNote:
 		m.addNote(c)
+	case CmdAddResponder:
+		m.addResponder(c)
+	case CmdMerge:
+		m.mergeInto(c)
 	default:
 		m.refuse(fmt.Sprintf("unknown command %q", c.Kind))
 	}
@@ -59,12 +63,16 @@ func (m *machine) acknowledge(c Command) {
 		return
 	}
 	if m.in.State == IncidentAcknowledged {
+		if c.Actor != m.in.AcknowledgedBy && m.answers(c.Actor) {
+			m.d.Reply = fmt.Sprintf("you are on %s too; %s has acknowledged it", m.number(), m.in.AcknowledgedBy)
+			return
+		}
 		m.d.Reply = fmt.Sprintf("%s is already acknowledged by %s", m.number(), m.in.AcknowledgedBy)
 		return
 	}
 	m.in.State = IncidentAcknowledged
 	m.in.AcknowledgedAt, m.in.AcknowledgedBy = m.now, c.Actor
-	m.in.SnoozedUntil = time.Time{}
+	m.in.SnoozedUntil, m.in.UntilClear = time.Time{}, nil
 	m.in.Acks++
 	m.in.Notifications, m.in.TierNow = nil, ""
 	m.note(EntryAcknowledged, c.Actor, "acknowledged"+via(c.Via)+m.timeoutNote())
@@ -112,7 +120,7 @@ func (m *machine) unack(actor, why string) {
 		kind = EntryUnsnoozed
 	}
 	m.in.State = IncidentTriggered
-	m.in.AcknowledgedAt, m.in.AcknowledgedBy, m.in.SnoozedUntil = time.Time{}, "", time.Time{}
+	m.in.AcknowledgedAt, m.in.AcknowledgedBy, m.in.SnoozedUntil, m.in.UntilClear = time.Time{}, "", time.Time{}, nil
 	m.note(kind, actor, why)
 	m.in.Anchor, m.in.Repeats = m.now, 0
 	m.beginRound()
@@ -143,11 +151,15 @@ func (m *machine) resolveByHand(c Command) {
 func (m *machine) resolve(actor, why string) {
 	m.in.State = IncidentResolved
 	m.in.ResolvedAt, m.in.ResolvedBy = m.now, actor
-	m.in.SnoozedUntil, m.in.PausedSince = time.Time{}, time.Time{}
+	m.in.SnoozedUntil, m.in.UntilClear, m.in.PausedSince = time.Time{}, nil, time.Time{}
 	m.in.Notifications, m.in.TierNow = nil, ""
 	m.note(EntryResolved, actor, why)
 	m.dropAsks("resolved before it was sent", true)
-	m.tellPages(KindResolved, "resolved")
+	what := "resolved"
+	if m.in.Reopens > 0 { // each end is told once
+		what = fmt.Sprintf("resolved %d", m.in.Reopens)
+	}
+	m.tellPages(KindResolved, what)
 	text := "Resolved: " + why
 	if actor != "" {
 		text = "Resolved by " + actor
@@ -172,47 +184,27 @@ func (m *machine) escalate(c Command) {
 		m.refuse(fmt.Sprintf("%s has moved on since that button was drawn: tier %d of round %d was told", m.number(), m.in.NextTier-1, m.in.Round))
 		return
 	}
-	if m.in.NextTier >= len(m.esc.Tiers) {
-		m.refuse(fmt.Sprintf("every tier of %s was told already", m.number()))
-		return
+	tier := m.in.NextTier
+	for tier < len(m.esc.Tiers) && m.toldBefore(tier) {
+		tier++
 	}
-	m.in.TierNow = "escalated by " + c.Actor
-	m.d.Reply = fmt.Sprintf("%s: tier %d is told now", m.number(), m.in.NextTier)
-	if m.paused() { // a person asks for it all the same
+	if tier >= len(m.esc.Tiers) {
+		if len(m.in.Passed) == 0 || m.in.Passed[0] >= len(m.esc.Tiers) {
+			m.refuse(fmt.Sprintf("every tier of %s was told already", m.number()))
+			return
+		}
+		tier, m.in.Passed = m.in.Passed[0], m.in.Passed[1:]
+	} else {
+		m.in.NextTier = tier
+	}
+	m.d.Reply = fmt.Sprintf("%s: tier %d is told now", m.number(), tier)
+	if m.paused() {
 		m.d.Reply += "; but for that it stays " + m.pausedText()
-		m.runTier()
-		return
 	}
+	m.settleUrgency()
+	m.raise(c.Actor, "escalated by hand")
+	m.runTier(tier, "escalated by "+c.Actor) // a person asks for it, whatever its conditions are
 	m.advance()
-}
-
-// MaxSnooze is the longest snooze: one without an end would be a page that is lost.
-const MaxSnooze = 30 * 24 * time.Hour
-
-func (m *machine) snooze(c Command) {
-	if m.ended() {
-		return
-	}
-	if !c.Until.After(m.now) {
-		m.refuse("the end of a snooze must be in the future")
-		return
-	}
-	if c.Until.Sub(m.now) > MaxSnooze {
-		m.refuse("a snooze lasts 30 days at most; resolve the incident, or change the rule")
-		return
-	}
-	if m.in.State == IncidentSnoozed && m.in.SnoozedUntil.Equal(c.Until) {
-		m.d.Reply = m.number() + " is already snoozed until then"
-		return
-	}
-	m.in.State, m.in.SnoozedUntil = IncidentSnoozed, c.Until
-	m.in.Notifications, m.in.TierNow = nil, ""
-	until := c.Until.UTC().Format("2006-01-02 15:04 MST")
-	m.note(EntrySnoozed, c.Actor, "snoozed until "+until)
-	m.dropAsks(fmt.Sprintf("snoozed by %s before it was sent", c.Actor), false)
-	m.replyAll(Reply{What: string(EntrySnoozed), Text: fmt.Sprintf("Snoozed by %s until %s", c.Actor, until), At: m.now})
-	m.visible = true
-	m.d.Reply = m.number() + " is snoozed until " + until
 }
 
 func (m *machine) assign(c Command) {

@@ -3,6 +3,7 @@ package oncall
 import (
 	"time"
 
+	amlabels "github.com/prometheus/alertmanager/pkg/labels"
 	"github.com/prometheus/prometheus/model/labels"
 )
 
@@ -29,6 +30,8 @@ const (
 	CmdSnooze        CommandKind = "snooze"
 	CmdAssign        CommandKind = "assign"
 	CmdNote          CommandKind = "note"
+	CmdAddResponder  CommandKind = "add"
+	CmdMerge         CommandKind = "merge"
 )
 
 // Command is what a person asked for, from wherever: Slack, the API, a link.
@@ -36,10 +39,13 @@ type Command struct {
 	Kind  CommandKind
 	Actor string    // as shown on the timeline: a configured user's name where there is one
 	Via   string    // "slack", "api", "link"
-	Until time.Time // snooze
-	User  string    // assign
-	Text  string    // note
-	Seen  *Seen     // escalate: what the presser saw; nil acts on the present
+	Until time.Time // snooze; zero with UntilClear: ClearWithin from now
+	// UntilClear ends a snooze when no firing alert of the incident matches any more.
+	UntilClear amlabels.Matchers
+	User       string // assign, add
+	Into       int64  // merge: the number of the incident that takes the alerts, which the caller has seen open
+	Text       string // note
+	Seen       *Seen  // escalate: what the presser saw; nil acts on the present
 }
 
 // Seen is the round and tier that a button was drawn for. Tier is the index of the tier that was told last.
@@ -98,4 +104,6 @@ type Place struct {
 	GroupKey    string
 	GroupLabels labels.Labels
 	Why         string
+	// ReopenWithin is for how long an incident that its alerts resolved goes on there with the next of them.
+	ReopenWithin time.Duration
 }

@@ -3,6 +3,7 @@ package oncall
 import (
 	"time"
 
+	amlabels "github.com/prometheus/alertmanager/pkg/labels"
 	"github.com/prometheus/prometheus/model/labels"
 )
 
@@ -36,11 +37,19 @@ type Incident struct {
 	AcknowledgedAt time.Time `json:"acknowledged_at,omitzero"`
 	AcknowledgedBy string    `json:"acknowledged_by,omitempty"`
 	SnoozedUntil   time.Time `json:"snoozed_until,omitzero"`
-	PausedSince    time.Time `json:"paused_since,omitzero"` // since when all its firing alerts are muted; zero: it goes on
-	ResolvedAt     time.Time `json:"resolved_at,omitzero"`
-	ResolvedBy     string    `json:"resolved_by,omitempty"` // "" when its alerts resolved it
-	Assignee       string    `json:"assignee,omitempty"`
-	LinkedFrom     int64     `json:"linked_from,omitempty"`
+	// UntilClear ends the snooze earlier: when no firing alert matches any more. nil: only SnoozedUntil does.
+	UntilClear  amlabels.Matchers `json:"until_clear,omitempty"`
+	PausedSince time.Time         `json:"paused_since,omitzero"` // since when all its firing alerts are muted; zero: it goes on
+	ResolvedAt  time.Time         `json:"resolved_at,omitzero"`
+	ResolvedBy  string            `json:"resolved_by,omitempty"` // "" when its alerts resolved it
+	Assignee    string            `json:"assignee,omitempty"`
+	LinkedFrom  int64             `json:"linked_from,omitempty"`
+	MergedInto  int64             `json:"merged_into,omitempty"` // where its alerts went when a person merged it
+	Merged      []int64           `json:"merged,omitempty"`      // the incidents that were merged into this one
+	Responders  []Responder       `json:"responders,omitempty"`  // who was asked to help
+	Urgency     string            `json:"urgency,omitempty"`     // UrgencyLow, or "" for high
+	Raised      bool              `json:"raised,omitempty"`      // the urgency was low and is not any more: it stays high
+	Reopens     int               `json:"reopens,omitempty"`     // how often it went on after its alerts had resolved it; part of keys
 
 	Round         int            `json:"round"`                   // from 0; grows with each repeat and each un-acknowledgement; part of delivery keys
 	RoundAt       time.Time      `json:"round_at"`                // the tiers' after counts from here
@@ -49,6 +58,10 @@ type Incident struct {
 	NextTier      int            `json:"next_tier"`               // index of the tier to be told next; len(Tiers): all were told in this round
 	TierNow       string         `json:"tier_now,omitempty"`      // why the next tier is to be told at once, not at its after
 	Exhausted     bool           `json:"exhausted,omitempty"`     // nobody is left to tell, and the timeline says so
+	Turns         int            `json:"turns,omitempty"`         // tiers told in this round so far
+	Passed        []int          `json:"passed,omitempty"`        // tiers of this round that were due while their condition did not hold
+	ToldBefore    []int          `json:"told_before,omitempty"`   // tiers still ahead that were told in this round, before an edit moved them
+	Missing       []string       `json:"missing,omitempty"`       // what the configuration does not hold any more of what this incident names, as its timeline says
 	Notifications []Notification `json:"notifications,omitempty"` // of the current round
 	Acks          int            `json:"acks"`                    // acknowledgements so far; part of the keys of what tells them
 	Told          []Told         `json:"told,omitempty"`          // every endpoint that was asked for attention, once
@@ -92,11 +105,13 @@ type IncidentAlert struct {
 // rules until somebody acknowledges.
 type Notification struct {
 	Round   int       `json:"round"`
-	Tier    int       `json:"tier"`
+	Tier    int       `json:"tier"`             // -1: a responder
+	Turn    int       `json:"turn,omitempty"`   // the how-manieth tier of the round that was told, from 0; part of keys
+	Via     string    `json:"via,omitempty"`    // how a user came to be told: "schedule primary until Mon 2 Jan 09:00 CET"
+	Behind  bool      `json:"behind,omitempty"` // in a round robin: told only if the one before it could not be reached
 	Target  Target    `json:"target"`
 	At      time.Time `json:"at"`
 	Tries   []Try     `json:"tries"`
-	Next    int       `json:"next"`               // index of the next contact rule; beyond the last: none left
 	NextNow string    `json:"next_now,omitempty"` // why the next contact rule is to run at once
 	Failed  bool      `json:"failed,omitempty"`   // every contact failed, or there was none
 }
@@ -104,6 +119,7 @@ type Notification struct {
 // Try is one contact rule that ran: one delivery to each endpoint behind it.
 type Try struct {
 	Contact int       `json:"contact"`
+	By      string    `json:"by,omitempty"` // the contact rule, by what it names: survives an edit of the user's list
 	At      time.Time `json:"at"`
 	Keys    []string  `json:"keys"`              // deliveries still without an outcome
 	Failed  bool      `json:"failed,omitempty"`  // refused, or unconfirmed for deliver_within; a late success clears it
@@ -116,4 +132,12 @@ type Told struct {
 	Target   string   `json:"target"`
 	User     string   `json:"user,omitempty"`
 	Failed   bool     `json:"failed,omitempty"` // Slack: the message was refused, so there is nothing to edit
+}
+
+// Responder is somebody who was asked to help with an incident, beside its escalation.
+type Responder struct {
+	User  string    `json:"user"`
+	By    string    `json:"by"` // who asked for them
+	At    time.Time `json:"at"`
+	Round int       `json:"round"`
 }

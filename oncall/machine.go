@@ -39,10 +39,11 @@ type machine struct {
 
 	alerts  map[Fingerprint]int // index into in.Alerts
 	touched map[Fingerprint]bool
-	order   []Fingerprint // touched ones, in order
-	visible bool          // people see a difference: messages are redrawn
-	tierRan bool          // one tier a decision
-	pages   []int         // indexes into d.Deliveries whose body is a page still to be frozen
+	order   []Fingerprint     // touched ones, in order
+	visible bool              // people see a difference: messages are redrawn
+	tierRan bool              // one tier a decision
+	pages   []int             // indexes into d.Deliveries whose body is a page still to be frozen
+	vias    map[string]string // by key of a delivery: how its user came to be told
 }
 
 func newMachine(now time.Time, in Incident, p Policy) *machine {
@@ -57,21 +58,20 @@ func newMachine(now time.Time, in Incident, p Policy) *machine {
 			n.Tries[j].Keys = slices.Clone(n.Tries[j].Keys)
 		}
 	}
-	m := &machine{now: now, p: p, in: in, touched: map[Fingerprint]bool{}, alerts: make(map[Fingerprint]int, len(in.Alerts))}
+	m := &machine{now: now, p: p, in: in, touched: map[Fingerprint]bool{}, vias: map[string]string{}, alerts: make(map[Fingerprint]int, len(in.Alerts))}
 	for i, a := range in.Alerts {
 		m.alerts[a.Fingerprint] = i
 	}
-	// A running incident survives the removal of its escalation: it follows the one it saw last.
-	if esc, ok := p.Escalation(in.Escalation); ok {
-		m.in.Policy = esc
-	}
-	m.esc = m.in.Policy
+	m.follow()
 	return m
 }
 
 // decision closes the run: it works out what is next, freezes the pages, and redraws the messages.
 func (m *machine) decision() Decision {
 	d := &m.d
+	if d.Refused { // nothing is written, not even what an edit of the configuration means for the incident
+		return Decision{Incident: m.in, Refused: true, Reply: d.Reply}
+	}
 	for _, fp := range m.order {
 		d.Alerts = append(d.Alerts, m.in.Alerts[m.alerts[fp]])
 	}

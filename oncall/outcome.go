@@ -42,7 +42,7 @@ func (m *machine) deliveryArrived(ev DeliveryFinished) {
 	if d, ok := m.delivery(ev.Key); !ok || d.Endpoint.Kind() != "slack" || d.User != "" {
 		m.visible = true
 	}
-	m.advance()
+	m.proceed()
 }
 
 func (m *machine) delivery(key string) (Delivery, bool) {
@@ -71,7 +71,7 @@ func (m *machine) deliveryRefused(ev DeliveryFinished) {
 	if len(t.Keys) == 0 && !t.Reached && !t.Failed {
 		m.tryFailed(n, t, refusalText(ev.Attempt))
 	}
-	m.advance()
+	m.proceed()
 }
 
 // forgetMessage remembers that an endpoint has no message that could be edited or answered.
@@ -101,7 +101,7 @@ func (m *machine) tryFailed(n *Notification, t *Try, why string) {
 	if n.Target.Kind == TargetUser {
 		what += fmt.Sprintf(", contact %d", t.Contact+1)
 	}
-	if n.Next < len(m.contacts(n.Target)) && n.NextNow == "" && n.Tries[len(n.Tries)-1].Contact == t.Contact {
+	if cs := m.contacts(n.Target); nextContact(n, cs) < len(cs) && n.NextNow == "" && &n.Tries[len(n.Tries)-1] == t {
 		n.NextNow = fmt.Sprintf("contact %d failed", t.Contact+1)
 		why += "; the next contact is tried now"
 	}

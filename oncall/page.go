@@ -31,6 +31,7 @@ type PageInfo struct {
 	Tier   int    `json:"tier"`
 	Round  int    `json:"round"`
 	Target string `json:"target"`
+	Via    string `json:"via,omitempty"` // how a user came to be told: by which schedule, until when
 	AckURL string `json:"ack_url"`
 }
 
@@ -47,7 +48,7 @@ func (m *machine) freezePages() {
 		p := Page{Type: "incident." + string(d.Kind), Timestamp: m.now.UTC(), Data: PageData{
 			IncidentView: view,
 			Page: PageInfo{
-				Tier: d.Tier, Round: d.Round, Target: d.Target,
+				Tier: d.Tier, Round: d.Round, Target: d.Target, Via: m.vias[d.Key],
 				AckURL: m.p.ExternalURL + "/hooks/ack/" + LinkToken(m.p.LinkKey, d.Key),
 			},
 		}}

@@ -18,9 +18,9 @@ func PlaceAlert(c AlertChange, p Policy) Place {
 	if strings.HasPrefix(c.Source, BuiltinSource) && c.Escalation != "" {
 		why = strings.Replace(why, "its rule names", "the rules that it blinds name", 1)
 	}
+	esc, _ := p.Escalation(name)
 	groupBy := c.GroupBy
 	if groupBy == nil {
-		esc, _ := p.Escalation(name)
 		groupBy = esc.GroupBy
 	}
 	if groupBy == nil {
@@ -36,7 +36,7 @@ func PlaceAlert(c AlertChange, p Policy) Place {
 	}
 	b.Sort()
 	group := b.Labels()
-	return Place{Escalation: name, GroupKey: group.String(), GroupLabels: group, Why: why}
+	return Place{Escalation: name, GroupKey: group.String(), GroupLabels: group, Why: why, ReopenWithin: esc.ReopenWithin}
 }
 
 // BuiltinSource begins the Source of alerts that no rule file names.

@@ -37,6 +37,9 @@ type Escalation struct {
 	AckTimeout    time.Duration `json:"ack_timeout,omitempty"`
 	DeliverWithin time.Duration `json:"deliver_within,omitempty"` // DefaultDeliverWithin by default
 	Repeat        Repeat        `json:"repeat,omitzero"`
+	ReopenWithin  time.Duration `json:"reopen_within,omitempty"` // after its alerts resolved it, an incident goes on with the next of its alerts; 0: a new one opens
+	Urgency       Urgency       `json:"urgency,omitzero"`
+	Condition     Condition     `json:"condition,omitzero"` // of all tiers, beside their own
 	Tiers         []Tier        `json:"tiers"`
 }
 
@@ -48,8 +51,12 @@ type Repeat struct {
 
 // Tier is who is told, and when after the trigger.
 type Tier struct {
-	After   time.Duration `json:"after"`
-	Targets []Target      `json:"targets"`
+	After     time.Duration `json:"after"`
+	Targets   []Target      `json:"targets"`
+	Condition Condition     `json:"condition,omitzero"` // it is passed over while this does not hold
+	// RoundRobin tells one target, the next in line with each incident and round, and another only where that one
+	// could not be reached. Everybody who is on call by a schedule is in the line by themselves.
+	RoundRobin bool `json:"round_robin,omitempty"`
 }
 
 // TargetKind says what a Target names.
@@ -60,7 +67,7 @@ const (
 	TargetSlack    TargetKind = "slack"    // a channel: "#session-alerts" or an ID
 	TargetUser     TargetKind = "user"     // a person with contact rules
 	TargetReceiver TargetKind = "receiver" // a named list of integrations
-	TargetSchedule TargetKind = "schedule" // whoever is on call (not supported yet)
+	TargetSchedule TargetKind = "schedule" // whoever is on call
 	TargetAction   TargetKind = "action"   // a guarded remediation (not supported yet)
 )
 
@@ -79,6 +86,10 @@ type User struct {
 	Slack    string // Slack user ID, "" if none
 	TimeZone string // IANA name, "" for UTC
 	Contacts []Contact
+	// Daytime is when they are told of what has a low urgency, in Location where an interval names no place of its
+	// own; empty: from 9 to 18 o'clock on every day.
+	Daytime  Restriction
+	Location *time.Location // of TimeZone; nil: UTC
 }
 
 // Contact is one contact rule: After counts from the user's notification. Exactly one of Slack and

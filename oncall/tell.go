@@ -8,17 +8,17 @@ import (
 
 // runContact runs the notification's next contact rule: one delivery to each endpoint behind it.
 func (m *machine) runContact(n *Notification) {
-	i := n.Next
-	c := m.contacts(n.Target)[i]
-	n.Next++
+	cs := m.contacts(n.Target)
+	i := nextContact(n, cs)
+	c := cs[i]
 	n.NextNow = ""
-	t := Try{Contact: i, At: m.now}
+	t := Try{Contact: i, By: contactName(c), At: m.now}
 	user := ""
 	if n.Target.Kind == TargetUser {
 		user = n.Target.Name
 	}
 	for _, e := range m.endpoints(c, user) {
-		t.Keys = append(t.Keys, m.ask(e, n, i, user))
+		t.Keys = append(t.Keys, m.ask(e, n, user))
 	}
 	n.Tries = append(n.Tries, t)
 	if len(t.Keys) == 0 {
@@ -26,7 +26,7 @@ func (m *machine) runContact(n *Notification) {
 		return
 	}
 	if user != "" {
-		m.note(EntryNotified, "", fmt.Sprintf("user %s, contact %d: %s", user, i+1, contactName(c)))
+		m.note(EntryNotified, "", fmt.Sprintf("user %s, contact %d: %s%s", user, i+1, contactName(c), via(n.Via)))
 	}
 	m.visible = true
 }
@@ -57,12 +57,22 @@ func (m *machine) endpoints(c Contact, user string) []Endpoint {
 }
 
 // ask makes the delivery that asks for attention at one endpoint, and returns its key.
-func (m *machine) ask(e Endpoint, n *Notification, contact int, user string) string {
+func (m *machine) ask(e Endpoint, n *Notification, user string) string {
+	turn := n.Turn
+	if n.Tier == responderTier {
+		turn = responderTier
+	}
 	d := Delivery{
-		Key:      DeliveryKey(m.in.Key, "ask", n.Round, n.Tier, n.Target.String(), contact, e),
+		Key:      DeliveryKey(m.in.Key, "ask", n.Round, turn, n.Target.String(), len(n.Tries), e),
 		Endpoint: e, Kind: KindTriggered, Round: n.Round, Tier: n.Tier, Target: n.Target.String(), User: user, Priority: PriorityFirst,
 	}
-	if n.Round > 0 {
+	if n.Tier == responderTier { // what is shown is how far the incident had come
+		d.Tier = max(m.in.NextTier-1, 0)
+	}
+	if n.Via != "" {
+		m.vias[d.Key] = n.Via
+	}
+	if n.Round > 0 && n.Tier != responderTier {
 		d.Priority = PriorityRepeat
 	}
 	told := slices.IndexFunc(m.in.Told, func(t Told) bool { return t.Endpoint == e })

@@ -26,8 +26,13 @@ const (
 	EntryResolved       TimelineKind = "resolved"
 	EntrySeverity       TimelineKind = "severity"
 	EntryLinked         TimelineKind = "linked"
-	EntryExhausted      TimelineKind = "exhausted" // nobody is left to tell, and why
-	EntryPolicy         TimelineKind = "policy"    // the configuration changed something for this incident
+	EntryExhausted      TimelineKind = "exhausted"   // nobody is left to tell, and why
+	EntryPolicy         TimelineKind = "policy"      // the configuration changed something for this incident
+	EntryPassedOver     TimelineKind = "passed_over" // a tier was due while its condition did not hold
+	EntryUrgency        TimelineKind = "urgency"     // how urgent it is, or now is
+	EntryResponder      TimelineKind = "responder"   // somebody was asked to help
+	EntryMerged         TimelineKind = "merged"
+	EntryReopened       TimelineKind = "reopened"
 	EntryAlertMuted     TimelineKind = "alert_muted"
 	EntryAlertUnmuted   TimelineKind = "alert_unmuted"
 	EntryPaused         TimelineKind = "paused"         // all its alerts are muted

@@ -24,13 +24,18 @@ type IncidentView struct {
 	AcknowledgedAt time.Time       `json:"acknowledged_at,omitzero"`
 	AcknowledgedBy string          `json:"acknowledged_by,omitempty"`
 	SnoozedUntil   time.Time       `json:"snoozed_until,omitzero"`
+	UntilClear     string          `json:"until_clear,omitempty"` // matchers; the snooze ends earlier when no firing alert matches
 	PausedSince    time.Time       `json:"paused_since,omitzero"` // since when all its firing alerts are muted
 	ResolvedAt     time.Time       `json:"resolved_at,omitzero"`
 	ResolvedBy     string          `json:"resolved_by,omitempty"`
 	Assignee       string          `json:"assignee,omitempty"`
 	LinkedFrom     int64           `json:"linked_from,omitempty"`
-	Round          int             `json:"round"` // from 0
-	Tier           int             `json:"tier"`  // told last, from 0; -1 before the first
+	MergedInto     int64           `json:"merged_into,omitempty"`
+	Merged         []int64         `json:"merged,omitempty"` // the incidents that were merged into this one
+	Responders     []Responder     `json:"responders,omitempty"`
+	Urgency        string          `json:"urgency,omitempty"` // "low": people are told in their daytime
+	Round          int             `json:"round"`             // from 0
+	Tier           int             `json:"tier"`              // told last, from 0; -1 before the first
 	NextAt         time.Time       `json:"next_at,omitzero"`
 	Next           string          `json:"next,omitempty"` // what happens at next_at, in words
 	AlertsFiring   int             `json:"alerts_firing"`
@@ -54,9 +59,12 @@ func View(in Incident, externalURL string) IncidentView {
 		Escalation: in.Escalation, Why: in.Why, Labels: commonLabels(in.Alerts), GroupLabels: in.GroupLabels,
 		TriggeredAt: in.TriggeredAt.UTC(), AcknowledgedAt: utc(in.AcknowledgedAt), AcknowledgedBy: in.AcknowledgedBy,
 		SnoozedUntil: utc(in.SnoozedUntil), PausedSince: utc(in.PausedSince), ResolvedAt: utc(in.ResolvedAt), ResolvedBy: in.ResolvedBy,
-		Assignee: in.Assignee, LinkedFrom: in.LinkedFrom, Round: in.Round, Tier: in.NextTier - 1,
+		Assignee: in.Assignee, LinkedFrom: in.LinkedFrom, MergedInto: in.MergedInto, Merged: in.Merged, Responders: in.Responders, Urgency: in.Urgency, Round: in.Round, Tier: in.NextTier - 1,
 		NextAt: utc(in.NextStepAt), Next: in.Next, AlertsTotal: len(in.Alerts),
 		Alerts: in.Alerts, Timeline: in.Timeline, Deliveries: make([]DeliveryView, 0, len(in.Deliveries)),
+	}
+	if len(in.UntilClear) > 0 {
+		v.UntilClear = in.UntilClear.String()
 	}
 	if externalURL != "" {
 		v.URL = externalURL + "/incidents/" + strconv.FormatInt(in.Number, 10)

@@ -150,8 +150,14 @@ func (a *application) existing(number int64) *target {
 
 // placed returns the open incident of the change's place, or a new one; nil for a place that is nowhere. Where the
 // last one there was closed by hand and still holds the alert firing, that one takes what is said of it again: when
-// it is time, it hands its alerts to a linked incident.
+// it is time, it hands its alerts to a linked incident. One that was merged sends what comes to where it went, and
+// one that its alerts resolved a short while ago goes on (revived).
 func (a *application) placed(c oncall.AlertChange, fp oncall.Fingerprint) (*target, error) {
+	if c.Into != 0 {
+		if open, err := a.isOpen(c.Into); err != nil || open {
+			return a.existing(c.Into), err
+		}
+	}
 	p := a.place(c)
 	if p.Escalation == "" {
 		return nil, nil
@@ -181,10 +187,70 @@ func (a *application) placed(c oncall.AlertChange, fp oncall.Fingerprint) (*targ
 			return a.existing(number), nil
 		}
 	}
+	number, err = a.revived(key, c, p.ReopenWithin)
+	if err != nil {
+		return nil, err
+	}
+	if number != 0 {
+		a.byPlace[key] = a.existing(number)
+		return a.byPlace[key], nil
+	}
 	g := &target{place: p}
 	a.targets = append(a.targets, g)
 	a.byPlace[key] = g
 	return g, nil
+}
+
+// isOpen reports whether an incident is open, and keeps it so until the transaction ends.
+func (a *application) isOpen(number int64) (bool, error) {
+	var found int64
+	return one(a.t, "select number from incidents where number = $1 and state <> 'resolved'"+a.t.d.forUpdate, []any{number}, &found)
+}
+
+// maxMerges bounds how far one merge after another is followed.
+const maxMerges = 20
+
+// revived returns the incident that goes on with a change at a place where none is open: the one that its last one
+// was merged into, while that is open, or the last one itself, if its alerts resolved it no longer than within
+// before the change. 0: none.
+func (a *application) revived(key string, c oncall.AlertChange, within time.Duration) (int64, error) {
+	var doc string
+	found, err := one(a.t, "select doc from incidents where place = $1 order by number desc limit 1"+a.t.d.forUpdate, []any{key}, &doc)
+	if err != nil || !found {
+		return 0, err
+	}
+	var in oncall.Incident
+	if err := decode(doc, &in); err != nil {
+		return 0, err
+	}
+	if in.MergedInto == 0 {
+		at := c.At
+		if at.IsZero() {
+			at = a.now
+		}
+		if in.State == oncall.IncidentResolved && in.ResolvedBy == "" && within > 0 && at.Sub(in.ResolvedAt) <= within {
+			return in.Number, nil
+		}
+		return 0, nil
+	}
+	for range maxMerges {
+		into := in.MergedInto
+		if into == 0 {
+			return 0, nil
+		}
+		open, err := a.isOpen(into)
+		if err != nil || open {
+			return into, err
+		}
+		in = oncall.Incident{}
+		if found, err = one(a.t, "select doc from incidents where number = $1", []any{into}, &doc); err != nil || !found {
+			return 0, err
+		}
+		if err := decode(doc, &in); err != nil {
+			return 0, err
+		}
+	}
+	return 0, nil
 }
 
 // endedIn reports whether an alert ends in changes that are to be decided yet: what follows is a new story.

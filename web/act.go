@@ -33,10 +33,12 @@ var actions = []action{
 	{kind: oncall.CmdAcknowledge},
 	{kind: oncall.CmdUnacknowledge},
 	{kind: oncall.CmdResolve},
-	{oncall.CmdSnooze, []string{"for", "until"}, readSnooze},
+	{oncall.CmdSnooze, []string{"for", "until", "until_clear"}, readSnooze},
 	{oncall.CmdEscalate, []string{"round", "tier"}, readEscalate},
 	{oncall.CmdAssign, []string{"assignee"}, readAssign},
 	{oncall.CmdNote, []string{"text"}, readNote},
+	{oncall.CmdAddResponder, []string{"responder"}, readAdd},
+	{oncall.CmdMerge, []string{"into"}, readMerge},
 }
 
 // body is what an action's request may carry.
@@ -170,7 +172,17 @@ func readSnooze(b body, c *oncall.Command, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	matchers, err := b.text("until_clear")
+	if err != nil {
+		return err
+	}
+	if matchers != "" {
+		if c.UntilClear, err = oncall.ParseMatchers(matchers, oncall.MatchersFallback); err != nil || len(c.UntilClear) == 0 {
+			return oncall.Errorf(oncall.CodeInvalid, `until_clear: %q are no matchers such as alertname="DeployRunning"`, matchers)
+		}
+	}
 	switch {
+	case matchers != "" && length == "" && until == "":
 	case (length == "") == (until == ""):
 		return oncall.Errorf(oncall.CodeInvalid, `snooze needs either "for" (a duration such as 30m) or "until" (a time such as %s)`,
 			now.Add(time.Hour).UTC().Format(time.RFC3339))
@@ -225,4 +237,20 @@ func readNote(b body, c *oncall.Command, _ time.Time) error {
 		err = oncall.Errorf(oncall.CodeInvalid, `note needs "text"`)
 	}
 	return err
+}
+
+func readAdd(b body, c *oncall.Command, _ time.Time) error {
+	var err error
+	c.User, err = b.text("responder")
+	if err == nil && c.User == "" {
+		err = oncall.Errorf(oncall.CodeInvalid, `add needs "responder", a user's name`)
+	}
+	return err
+}
+
+func readMerge(b body, c *oncall.Command, _ time.Time) error {
+	if err := json.Unmarshal(b["into"], &c.Into); err != nil || c.Into < 1 {
+		return oncall.Errorf(oncall.CodeInvalid, `merge needs "into", the number of another incident`)
+	}
+	return nil
 }

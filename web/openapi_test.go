@@ -192,6 +192,8 @@ func TestResponsesAreAsDocumented(t *testing.T) {
 		{"POST " + base + "/{number}/escalate", base + "/42/escalate", `{"round":0,"tier":0}`, 200},
 		{"POST " + base + "/{number}/escalate", base + "/42/escalate", `{"round":0,"tier":0}`, 409},
 		{"POST " + base + "/{number}/assign", base + "/42/assign", `{"assignee":"bo"}`, 200},
+		{"POST " + base + "/{number}/add", base + "/42/add", `{"responder":"ana"}`, 200},
+		{"POST " + base + "/{number}/merge", base + "/41/merge", `{"into":42}`, 200},
 		{"POST " + base + "/{number}/snooze", base + "/42/snooze", `{"for":"30m"}`, 200},
 		{"POST " + base + "/{number}/acknowledge", base + "/42/acknowledge", `{"user":"ana"}`, 200},
 		{"POST " + base + "/{number}/acknowledge", base + "/42/acknowledge", "", 200},

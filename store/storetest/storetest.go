@@ -39,6 +39,8 @@ func Run(t *testing.T, fresh func(testing.TB) Database) {
 		{"changes/requeue", testRequeue},
 		{"changes/requeue-order", testRequeueOrder},
 		{"changes/closed-by-hand", testClosedByHand},
+		{"changes/goes on", testGoesOn},
+		{"changes/merged", testMerged},
 		{"changes/failing decision", testFailingChanges},
 		{"changes/long names", testLongNames},
 		{"incidents/update", testUpdate},
