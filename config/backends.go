@@ -14,8 +14,8 @@ import (
 // farEnds decodes the sections about what the evaluator asks and where it writes.
 func (l *loading) farEnds(b *block) {
 	l.plan.Backends = map[string]prometheus.Config{}
-	if b.Prometheus == nil && b.Route != nil && len(b.RuleFiles) == 0 {
-		// Somebody else evaluates, and posts the alerts.
+	if b.Prometheus == nil && (b.Route != nil || b.Heartbeats != nil) && len(b.RuleFiles) == 0 {
+		// Somebody else evaluates, and posts the alerts; or only heartbeats are watched.
 	} else if b.Prometheus == nil {
 		l.add(l.doc.At(nil).Errorf("the section prometheus is missing").WithHint("such as prometheus: {url: http://127.0.0.1:9090}"))
 	} else {

@@ -52,6 +52,7 @@ type block struct {
 	Schedules          *yaml.Node                                `yaml:"schedules"`
 	Escalations        *yaml.Node                                `yaml:"escalations"`
 	Receivers          *yaml.Node                                `yaml:"receivers"`
+	Heartbeats         *yaml.Node                                `yaml:"heartbeats"`
 
 	// The rest is decoded by Alertmanager's own parser.
 
@@ -67,10 +68,9 @@ type block struct {
 
 // later says of each section that this build does not support what would be lost without it.
 var later = map[string]string{
-	"actions":    "no remediation would run",
-	"jobs":       "no job would run",
-	"heartbeats": "a missing heartbeat would page nobody",
-	"watchdog":   "no pulse would be sent, and the far end would raise an alarm",
+	"actions":  "no remediation would run",
+	"jobs":     "no job would run",
+	"watchdog": "no pulse would be sent, and the far end would raise an alarm",
 }
 
 // ExplainKey refuses the sections of a later build, and knows the keys of prometheus.yml.
@@ -178,12 +178,24 @@ func (l *loading) sections(b *block) {
 		l.escalations, refs, p = oncall.DecodeEscalations(l.doc, b.Escalations)
 		l.refs, l.problems = append(l.refs, refs...), append(l.problems, p...)
 	}
+	if b.Heartbeats != nil {
+		l.heartbeats(b.Heartbeats)
+	}
 	l.alertmanager(b)
+}
+
+// heartbeats decodes the dead man's switches.
+func (l *loading) heartbeats(n *yaml.Node) {
+	all, refs, p := oncall.DecodeHeartbeats(l.doc, n)
+	l.refs, l.problems = append(l.refs, refs...), append(l.problems, p...)
+	for _, h := range all {
+		l.plan.Heartbeats = append(l.plan.Heartbeats, h.Value)
+	}
 }
 
 // ruleFiles loads every file that the patterns match, each once, in order of pattern and name.
 func (l *loading) ruleFiles(b *block) {
-	if at, empty := l.withoutRuleFiles(); empty && b.Route == nil {
+	if at, empty := l.withoutRuleFiles(); empty && b.Route == nil && b.Heartbeats == nil {
 		l.add(at.Errorf("rule_files is missing: nothing would ever page").WithHint("such as rule_files: [rules/*.yml]"))
 	}
 	seen := map[string]bool{}

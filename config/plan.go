@@ -35,6 +35,7 @@ type Plan struct {
 	RemoteWrite        *remotewrite.Config    // nil: series are written nowhere
 	Alertmanagers      []alertmanagers.Config // none: alerts are sent on to nobody
 	Policy             oncall.Policy          // without ExternalURL and LinkKey, which cmd adds
+	Heartbeats         []oncall.Heartbeat     // in order of the file
 	Slack              *slack.Config          // nil: no Slack
 	Pages              map[oncall.Endpoint]pager.Config
 	Alertmanager       *alertmanager.Config // the sections that Alertmanager defines; nil: the file has none of them

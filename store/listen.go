@@ -58,7 +58,7 @@ type namedTopic struct {
 
 func (t *Topics) named() []namedTopic {
 	return []namedTopic{{"alert_changes", &t.AlertChanges}, {"incidents", &t.Incidents}, {"deliveries", &t.Deliveries},
-		{"received", &t.Received}, {"silences", &t.Silences}, {"overrides", &t.Overrides}}
+		{"received", &t.Received}, {"silences", &t.Silences}, {"overrides", &t.Overrides}, {"heartbeats", &t.Heartbeats}}
 }
 
 func allTopics() (t Topics) {

@@ -94,7 +94,7 @@ func TestPostgresTells(t *testing.T) {
 	}
 	// After the connection was lost, something may have been missed.
 	pgtest.Terminate(t, dsn)
-	if got := <-heard; got != (store.Topics{AlertChanges: true, Incidents: true, Deliveries: true, Received: true, Silences: true}) {
+	if got := <-heard; got != (store.Topics{AlertChanges: true, Incidents: true, Deliveries: true, Received: true, Silences: true, Overrides: true, Heartbeats: true}) {
 		t.Fatalf("heard %+v", got)
 	}
 }

@@ -34,6 +34,7 @@ type Topics struct {
 	Deliveries   bool // deliveries were added, finished or handed back
 	Received     bool // the log of what was received grew
 	Silences     bool // silences were written or forgotten
+	Heartbeats   bool // a heartbeat was heard
 	Overrides    bool // overrides of schedules were written or forgotten
 }
 
@@ -43,6 +44,7 @@ func (t *Topics) add(o Topics) {
 	t.Deliveries = t.Deliveries || o.Deliveries
 	t.Received = t.Received || o.Received
 	t.Silences = t.Silences || o.Silences
+	t.Heartbeats = t.Heartbeats || o.Heartbeats
 	t.Overrides = t.Overrides || o.Overrides
 }
 

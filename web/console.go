@@ -19,6 +19,7 @@ type listPage struct {
 	layout
 	Open  []oncall.IncidentView // newest first
 	Ended []oncall.IncidentView
+	Pulse string // how the heartbeats stand, "" for none
 }
 
 // incidentPage is one incident with all that is known of it.
@@ -52,6 +53,7 @@ func (w *Web) showIncidents(rw http.ResponseWriter, r *http.Request) {
 	slices.SortStableFunc(open, func(a, b oncall.Incident) int { return waiting(b) - waiting(a) })
 	p := listPage{layout: w.layout(r, "Incidents")}
 	p.Refresh = 15
+	p.Pulse = w.heartbeatLine(r.Context())
 	for _, in := range open {
 		p.Open = append(p.Open, w.view(in))
 	}

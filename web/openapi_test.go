@@ -167,7 +167,10 @@ func TestEveryRouteIsDocumentedAndViceVersa(t *testing.T) {
 func TestResponsesAreAsDocumented(t *testing.T) {
 	d := loadDocument(t)
 	m := newMemory()
-	h := site(t, m, func(o *Options) { o.Alertmanager, o.Openings = &Alertmanager{Store: &board{}}, &openings{m: m} }).Handler()
+	h := site(t, m, func(o *Options) {
+		o.Alertmanager, o.Openings = &Alertmanager{Store: &board{}}, &openings{m: m}
+		o.Heartbeats = &heartbeats{}
+	}).Handler()
 	base := apiBase + "/incidents"
 	walk := []struct {
 		op, target, body string
@@ -176,6 +179,7 @@ func TestResponsesAreAsDocumented(t *testing.T) {
 		{"GET " + base, base, "", 200},
 		{"GET " + base, base + "?state=open&state=resolved&limit=1&before=42", "", 200},
 		{"GET " + base, base + "?state=nonsense", "", 400},
+		{"GET " + apiBase + "/heartbeats", apiBase + "/heartbeats", "", 200},
 		{"POST " + base, base, `{"user":"bo","title":"The queue is stuck","page":"ana"}`, 201},
 		{"POST " + base, base, `{"title":"The queue is stuck","escalation":"default","severity":"warning","details":"since noon"}`, 200},
 		{"POST " + base, base, `{"title":"The queue is stuck"}`, 400},

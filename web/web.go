@@ -62,7 +62,8 @@ type Options struct {
 	// Slack returns the handlers of /slack/commands and /slack/interactions, nil without Slack.
 	Slack func() (commands, interactions http.Handler)
 
-	Openings Openings // opens incidents by hand; nil: nobody can
+	Openings   Openings   // opens incidents by hand; nil: nobody can
+	Heartbeats Heartbeats // hears dead man's switches; nil: there are none
 
 	Alertmanager *Alertmanager // what stands behind Alertmanager's API; nil: there is no such API
 
@@ -136,6 +137,7 @@ func (w *Web) apiRoutes() []route {
 		{"GET", one, w.getIncident},
 		{"GET", one + "/why", w.getWhy},
 		{"GET", apiBase + "/notifications", w.listNotifications},
+		{"GET", apiBase + "/heartbeats", w.listHeartbeats},
 		{"GET", apiBase + "/openapi.yaml", w.getOpenAPI},
 	}
 	for _, a := range actions {
@@ -180,6 +182,8 @@ func (w *Web) callbackRoutes() []route {
 		{"", "/slack/interactions", w.slackInteraction},
 		{"GET", "/hooks/ack/{token}", w.askAck},
 		{"POST", "/hooks/ack/{token}", w.ackByLink},
+		{"GET", "/hooks/heartbeat/{name}", w.beat},
+		{"POST", "/hooks/heartbeat/{name}", w.beat},
 		{"GET", "/hooks/tocsin.css", w.stylesheet}, // the page of a link needs it where only /hooks/* is exposed
 	}
 }

@@ -121,6 +121,7 @@ func (d *daemon) enact(g *generation) {
 	d.dispatcher.Apply(g.policy, g.senders)
 	d.redirect(g.plan)
 	d.evaluator.Apply(g.eval)
+	d.heartbeats.Apply(g.plan.Heartbeats, g.plan.ExternalLabels)
 	d.incidents.Wake()
 	d.deliveries.Wake()
 	if before != nil {

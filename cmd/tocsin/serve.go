@@ -64,6 +64,7 @@ type daemon struct {
 	dispatcher *notifier.Dispatcher
 	incidents  *notifier.Incidents
 	deliveries *notifier.Deliveries
+	heartbeats *notifier.Heartbeats
 	acts       *notifier.Acts
 	web        *web.Web
 
@@ -81,6 +82,7 @@ type loops struct {
 	incidents  *notifier.Incidents
 	deliveries *notifier.Deliveries
 	overridden chan struct{} // capacity 1: wakes followOverrides
+	heartbeats *notifier.Heartbeats
 }
 
 // serve runs tocsin until ctx ends. ready is called once with the address of the first listener (nil: not
@@ -208,6 +210,9 @@ func (d *daemon) committed(t store.Topics) {
 		default:
 		}
 	}
+	if t.Heartbeats {
+		l.heartbeats.Wake()
+	}
 }
 
 // wire makes the parts and hands each what it needs of the others.
@@ -228,9 +233,10 @@ func (d *daemon) wire(ports *listeners) {
 	d.overrides = notifier.NewOverrides(notifier.OverridesOptions{Store: d.store, Policy: d.policy, Changed: d.overridden,
 		Logger: d.log.With("component", "overrides"), Registerer: d.registry})
 	d.handoffs = notifier.NewHandoffs(notifier.HandoffOptions{Store: d.store, Logger: d.log.With("component", "handoffs"), Registerer: d.registry})
-	d.loops.Store(&loops{d.dispatcher, d.incidents, d.deliveries, make(chan struct{}, 1)})
+	d.heartbeats = notifier.NewHeartbeats(notifier.HeartbeatOptions{Store: d.store, Logger: d.log.With("component", "heartbeats"), Registerer: d.registry})
+	d.loops.Store(&loops{d.dispatcher, d.incidents, d.deliveries, make(chan struct{}, 1), d.heartbeats})
 	d.web = web.New(web.Options{
-		Acts: d.acts, Openings: d.acts, Store: d.store, Rules: d.evaluator, Evaluated: d.evaluator.Ready, Policy: d.policy, Reload: d.reload,
+		Acts: d.acts, Openings: d.acts, Heartbeats: d.heartbeats, Store: d.store, Rules: d.evaluator, Evaluated: d.evaluator.Ready, Policy: d.policy, Reload: d.reload,
 		User: d.flags.Web.user, Slack: d.slackHandlers,
 		Alertmanager: &web.Alertmanager{Dispatch: d.dispatcher, Store: d.store, Silences: d.silences, Mode: d.flags.matcherMode(),
 			Receivers: d.receivers, Original: d.original,
@@ -304,6 +310,7 @@ func (d *daemon) hold(ctx context.Context, lease oncall.Lease, aliveAt time.Time
 	g.Go(func() error { return d.incidents.Run(ctx, lease) })
 	g.Go(func() error { return d.deliveries.Run(ctx, lease) })
 	g.Go(func() error { return d.handoffs.Run(ctx, lease) })
+	g.Go(func() error { return d.heartbeats.Run(ctx, lease, aliveAt) })
 	return g.Wait()
 }
 

@@ -85,6 +85,7 @@ func Run(t *testing.T, fresh func(testing.TB) Database) {
 		{"overrides/end", testEndOverride},
 		{"overrides/prune", testPruneOverrides},
 		{"handoffs/latest", testHandoffs},
+		{"heartbeats", testHeartbeats},
 		{"leases/epochs", testLeases},
 		{"leases/hold", testHold},
 		{"meta/secrets", testSecrets},
