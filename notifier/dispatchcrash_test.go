@@ -339,3 +339,15 @@ func (w *walk) mayHear(name string, muted bool) []oncall.ChangeStatus {
 	}
 	return []oncall.ChangeStatus{oncall.ChangeFiring}
 }
+
+// TestDispatcherStartsUnderLoad: posts that never cease must not keep a start from its end.
+func TestDispatcherStartsUnderLoad(t *testing.T) {
+	synctestDesk(t, routed(), func(t *testing.T, k *desk) {
+		k.store.append(oncall.Received{At: time.Now(), Posted: []oncall.PostedAlert{{Labels: named("a"), StartsAt: time.Now(), EndsAt: time.Now().Add(time.Hour)}}})
+		k.store.endless = true
+		k.start()
+		k.until(time.Minute)
+		k.want("30s team/0 FirstNotification a")
+		k.halt()
+	})
+}

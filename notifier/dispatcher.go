@@ -115,7 +115,7 @@ type dispatchRun struct {
 	using   *dispatchSetup
 	s       *dispatchState
 	fresh   bool // s was read from the store and holds what is there
-	caught  bool // the log was read to its end once: what did not fire any more then has ended
+	caught  bool // the log was read up to the start: from then on the clock counts
 
 	silences        *oncall.SilenceSet
 	silencesVersion int64

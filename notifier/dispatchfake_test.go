@@ -39,6 +39,8 @@ type dispatchFake struct {
 	version    int64
 	commits    int
 
+	endless bool // whoever reads the log finds one more row, which takes a while
+
 	fail func(d oncall.Dispatch) (before, after error) // asked at each commit
 }
 
@@ -72,6 +74,11 @@ func (f *dispatchFake) LoadDispatch(context.Context) (oncall.DispatchState, erro
 func (f *dispatchFake) ReceivedAfter(_ context.Context, seq int64, limit int) ([]oncall.Received, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.endless {
+		time.Sleep(10 * time.Millisecond)
+		f.logSeq++
+		f.log = append(f.log, oncall.Received{Seq: f.logSeq, At: time.Now()})
+	}
 	i, _ := slices.BinarySearchFunc(f.log, seq+1, func(r oncall.Received, s int64) int { return cmp.Compare(r.Seq, s) })
 	return slices.Clone(f.log[i:min(len(f.log), i+limit)]), nil
 }
@@ -170,79 +177,6 @@ func (f *dispatchFake) append(r oncall.Received) {
 	}
 	got.Seq = f.logSeq
 	f.log = append(f.log, got)
-}
-
-// farEnd is the integrations of all receivers. It remembers what it got.
-type farEnd struct {
-	mu     sync.Mutex
-	began  time.Time
-	got    []notified
-	answer func(d oncall.GroupDelivery) oncall.Attempt // nil: delivered
-	block  map[oncall.Endpoint]chan struct{}           // attempts there wait
-}
-
-type notified struct {
-	at time.Time
-	d  oncall.GroupDelivery
-	oncall.Outcome
-}
-
-func (s *farEnd) SendGroup(ctx context.Context, d oncall.GroupDelivery, route *oncall.Route, _ oncall.Notice) oncall.Attempt {
-	start := time.Now()
-	s.mu.Lock()
-	block := s.block[d.Endpoint]
-	s.mu.Unlock()
-	if block != nil {
-		select {
-		case <-block:
-		case <-ctx.Done():
-			return oncall.Attempt{At: start, Took: time.Since(start), Outcome: oncall.OutcomeUnknown, Error: "timeout"}
-		}
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	a := oncall.Attempt{Outcome: oncall.OutcomeDelivered, Status: 200}
-	if s.answer != nil {
-		a = s.answer(d)
-	}
-	a.At, a.Took = start, time.Since(start)
-	s.got = append(s.got, notified{time.Now(), d, a.Outcome})
-	return a
-}
-
-// lines are what arrived since they were last asked for: when, where, why, and the alerts, those that
-// resolved with a minus.
-func (s *farEnd) lines() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	slices.SortStableFunc(s.got, func(a, b notified) int {
-		return cmp.Or(a.at.Compare(b.at), strings.Compare(string(a.d.Endpoint), string(b.d.Endpoint)))
-	})
-	var lines []string
-	for _, n := range s.got {
-		var alerts []string
-		for _, a := range n.d.Alerts {
-			name := a.Labels.Get("alertname")
-			if !a.EndsAt.IsZero() {
-				name = "-" + name
-			}
-			alerts = append(alerts, name)
-		}
-		line := fmt.Sprintf("%s %s %s %s", n.at.Sub(s.began), n.d.Endpoint.Address(), n.d.Reason, strings.Join(alerts, ","))
-		if n.Outcome != oncall.OutcomeDelivered {
-			line += " " + string(n.Outcome)
-		}
-		lines = append(lines, line)
-	}
-	s.got = nil
-	return lines
-}
-
-// answers has all attempts from now on answered so; nil: delivered.
-func (s *farEnd) answers(f func(d oncall.GroupDelivery) oncall.Attempt) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.answer = f
 }
 
 // desk is a dispatcher between the fakes, in a bubble.

@@ -47,7 +47,7 @@ func (r *dispatchRun) load(ctx context.Context, setup *dispatchSetup) error {
 	}
 	r.fresh = true
 	r.mu.Lock()
-	r.state = nil // nothing is shown until the log is read to its end
+	r.state = nil // nothing is shown until the log was read
 	r.mu.Unlock()
 	return nil
 }
@@ -168,7 +168,7 @@ func (s *dispatchState) groupOf(d *oncall.GroupDelivery) *group {
 	return g
 }
 
-// catchUp is called once the log was read to its end: from here on the clock counts.
+// catchUp is called once what was received before the start is known: from here on the clock counts.
 func (r *dispatchRun) catchUp(now time.Time) {
 	s := r.s
 	r.caught = true

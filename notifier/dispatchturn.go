@@ -79,7 +79,8 @@ func (r *dispatchRun) decide(setup *dispatchSetup, rows []oncall.Received, more 
 		r.take(&rows[i], now)
 		r.s.seq = rows[i].Seq
 	}
-	if !more && !r.caught {
+	// Rows never cease to come where much is posted: those from before the start are what must be known.
+	if !r.caught && (!more || r.s.seq >= r.s.atLoad && !rows[len(rows)-1].At.Before(r.started)) {
 		r.catchUp(now)
 	}
 	if r.caught {
