@@ -35,6 +35,7 @@ type serveFlags struct {
 
 	StartDelay model.Duration `name:"dispatch.start-delay" default:"0s" help:"How long routes wait after a start before they dispatch, as in Alertmanager."`
 	Cluster    clusterFlags   `embed:"" prefix:"cluster." group:"Ignored:"`
+	Theirs     theirFlags     `embed:"" group:"Ignored:"`
 }
 
 // clusterFlags are Alertmanager's. They are taken so that its command line starts tocsin, and do nothing:
@@ -62,11 +63,46 @@ type clusterFlags struct {
 	MaxPerSilenceBytes string   `hidden:"" name:"max-per-silence-bytes"`
 }
 
-// warnIgnored says which flags were given and do nothing.
+// theirFlags are the rest of Alertmanager's that change nothing about who is told of what. They are taken for the
+// same reason; ignored says why each does nothing.
+type theirFlags struct {
+	DataRetention       string `hidden:"" name:"data.retention"`
+	DataMaintenance     string `hidden:"" name:"data.maintenance-interval"`
+	MaxSilences         string `hidden:"" name:"silences.max-silences"`
+	MaxSilenceSize      string `hidden:"" name:"silences.max-silence-size-bytes"`
+	LogSilences         bool   `hidden:"" name:"log.silences" negatable:""`
+	AlertsGC            string `hidden:"" name:"alerts.gc-interval"`
+	PerAlertname        string `hidden:"" name:"alerts.per-alertname-limit"`
+	DispatchMaintenance string `hidden:"" name:"dispatch.maintenance-interval"`
+	GetConcurrency      string `hidden:"" name:"web.get-concurrency"`
+	Timeout             string `hidden:"" name:"web.timeout"`
+	MemoryLimit         string `hidden:"" name:"auto-gomemlimit.ratio"`
+}
+
+// ignored says of each of theirFlags what tocsin has in its place.
+var ignored = map[string]string{
+	"data.retention":                  "--storage.retention says how long what has ended is kept",
+	"data.maintenance-interval":       "everything is written at once, not from time to time",
+	"silences.max-silences":           "the number of silences has no bound",
+	"silences.max-silence-size-bytes": "a silence may have 4 MB",
+	"log.silences":                    "silences are kept in the database, with who set them",
+	"alerts.gc-interval":              "resolved alerts are forgotten when nobody is left to tell",
+	"alerts.per-alertname-limit":      "the number of alerts has no bound",
+	"dispatch.maintenance-interval":   "empty groups need no sweeping",
+	"web.get-concurrency":             "listings are streamed and need no turns",
+	"web.timeout":                     "requests are bounded by what they do",
+	"auto-gomemlimit.ratio":           "GOMEMLIMIT sets a bound",
+}
+
+// warnIgnored says which flags were given and do nothing, and why.
 func warnIgnored(k *kong.Context, log *slog.Logger) {
 	for _, f := range k.Flags() {
-		if f.Set && strings.HasPrefix(f.Name, "cluster.") {
-			log.Warn("This flag does nothing in tocsin: replicas share a PostgreSQL database (--storage.url) instead of gossip", "flag", "--"+f.Name)
+		why := ignored[f.Name]
+		if strings.HasPrefix(f.Name, "cluster.") {
+			why = "replicas share a PostgreSQL database (--storage.url) instead of gossip"
+		}
+		if f.Set && why != "" {
+			log.Warn("This flag does nothing in tocsin: "+why, "flag", "--"+f.Name)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -64,10 +65,16 @@ func loopbackOnly(address string) error {
 	return nil
 }
 
-// externalURL is where people reach this server: as told, else guessed from its first listener.
+// externalURL is where people reach this server: as told, else guessed from its first listener. Its path does
+// not end in a slash: templates, Alertmanager's own among them, append "/#/alerts" and the like to it.
 func (f webFlags) externalURL(l *listeners, listener *toolkit.Config) (*url.URL, error) {
 	if f.ExternalURL != "" {
-		return url.Parse(f.ExternalURL)
+		u, err := url.Parse(f.ExternalURL)
+		if err != nil {
+			return nil, err
+		}
+		u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), strings.TrimRight(u.RawPath, "/")
+		return u, nil
 	}
 	u := &url.URL{Scheme: "http"}
 	if listener.TLSConfig.IsEnabled() {

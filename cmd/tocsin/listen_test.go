@@ -72,3 +72,18 @@ func TestLinksThatAskForAPassword(t *testing.T) {
 		}
 	}
 }
+
+// TestExternalURL: what templates append to it begins with a slash, so it must not end in one.
+func TestExternalURL(t *testing.T) {
+	for given, want := range map[string]string{
+		"https://tocsin.example/":       "https://tocsin.example",
+		"https://tocsin.example/am/":    "https://tocsin.example/am",
+		"https://tocsin.example/a%2Fm/": "https://tocsin.example/a%2Fm",
+		"https://tocsin.example":        "https://tocsin.example",
+	} {
+		u, err := webFlags{ExternalURL: given}.externalURL(nil, nil)
+		if err != nil || u.String() != want {
+			t.Errorf("%s: %v, %v", given, u, err)
+		}
+	}
+}

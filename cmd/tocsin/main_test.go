@@ -1,10 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"flag"
+	"log/slog"
 	"strconv"
+	"strings"
 	"testing"
 
+	"github.com/alecthomas/kong"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -42,5 +46,41 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if code != args[0] {
 		ts.Fatalf("exit code %s, want %s", code, args[0])
+	}
+}
+
+// TestAlertmanagersFlags: each flag of Alertmanager 0.34 starts tocsin too; what does nothing says so.
+func TestAlertmanagersFlags(t *testing.T) {
+	args := []string{"serve", "--config.file=a.yml", "--storage.path=d", "--web.listen-address=:1", "--web.external-url=http://a/", "--web.route-prefix=/",
+		"--web.config.file=w.yml", "--log.level=info", "--log.format=json", "--dispatch.start-delay=1s", "--enable-feature=classic-mode,receiver-name-in-metrics"}
+	idle := []string{"--data.retention=120h", "--data.maintenance-interval=15m", "--silences.max-silences=0", "--silences.max-silence-size-bytes=0",
+		"--no-log.silences", "--alerts.gc-interval=30m", "--alerts.per-alertname-limit=0", "--dispatch.maintenance-interval=30s",
+		"--web.get-concurrency=0", "--web.timeout=0", "--auto-gomemlimit.ratio=0.9", "--cluster.listen-address=", "--cluster.peer=a:1", "--cluster.peer=b:1"}
+	var c struct {
+		Serve serveCmd `cmd:""`
+	}
+	parser, err := kong.New(&c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := parser.Parse(append(args, idle...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	logger := slog.New(slog.NewTextHandler(&log, nil))
+	warnIgnored(parsed, logger)
+	c.Serve.warnIgnored(logger)
+	for _, flag := range idle {
+		name, _, _ := strings.Cut(strings.Replace(flag, "--no-", "--", 1), "=")
+		if !strings.Contains(log.String(), name+"\n") {
+			t.Errorf("nobody is told that %s does nothing:\n%s", name, log.String())
+		}
+	}
+	if err := c.Serve.validate(); err != nil || !strings.Contains(log.String(), "receiver-name-in-metrics") || strings.Count(log.String(), "\n") != len(idle) {
+		t.Errorf("%v\n%s", err, log.String())
+	}
+	if c.Serve.Features = []string{"classic-mod"}; c.Serve.validate() == nil {
+		t.Error("a feature that nobody knows is taken")
 	}
 }

@@ -43,6 +43,7 @@ type serveCmd struct{ serveFlags }
 func (c serveCmd) Run(ctx context.Context, k *kong.Context, s streams) error {
 	log := c.logger(s)
 	warnIgnored(k, log)
+	c.warnIgnored(log)
 	return serve(ctx, c.serveFlags, log, s, nil)
 }
 
