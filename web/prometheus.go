@@ -32,6 +32,7 @@ func (w *Web) prometheusRoutes() []route {
 	return []route{
 		{"GET", promBase + "/rules", w.listRules},
 		{"GET", promBase + "/alerts", w.listAlerts},
+		{"POST", promBase + "/alerts", w.goneVersion},
 		{"GET", promBase + "/status/buildinfo", w.buildInfo},
 		{"", promBase + "/", w.notPrometheus},
 	}
@@ -50,8 +51,19 @@ func (w *Web) buildInfo(rw http.ResponseWriter, _ *http.Request) {
 	}{version.Version, version.GetRevision(), version.Branch, version.BuildUser, version.BuildDate, version.GoVersion}})
 }
 
+// goneVersion answers those who still speak the first version of Alertmanager's API, as Alertmanager does.
+func (w *Web) goneVersion(rw http.ResponseWriter, _ *http.Request) {
+	w.writeJSON(rw, http.StatusGone, envelope{Status: "deprecated",
+		Error: "version 1 of Alertmanager's API is gone, here as there since 0.27.0: use /api/v2 (api_version: v2 under alertmanagers in prometheus.yml)"})
+}
+
 // notPrometheus answers those who take tocsin for a whole Prometheus.
 func (w *Web) notPrometheus(rw http.ResponseWriter, r *http.Request) {
+	below, _ := strings.CutPrefix(r.URL.Path, strings.TrimSuffix(w.o.RoutePrefix, "/")+promBase+"/")
+	if first, _, _ := strings.Cut(below, "/"); below == "status" || first == "receivers" || first == "silences" || first == "silence" {
+		w.goneVersion(rw, r)
+		return
+	}
 	w.fail(rw, r, oncall.Errorf(oncall.CodeNotFound,
 		"tocsin holds no series and does not answer %s: ask Prometheus for them; of its API tocsin has %s/rules and %s/alerts", r.URL.Path, promBase, promBase))
 }

@@ -124,7 +124,7 @@ func TestRefusalsBelowPrometheusAreInItsForm(t *testing.T) {
 		header               []string
 	}{
 		{method: "POST", target: "/rules", status: 405, kind: "bad_data", says: "GET, HEAD"},
-		{method: "DELETE", target: "/alerts", status: 405, kind: "bad_data", says: "GET, HEAD"},
+		{method: "DELETE", target: "/alerts", status: 405, kind: "bad_data", says: "GET, HEAD, POST"},
 		{method: "GET", target: "/query?query=up", status: 404, kind: "not_found", says: "ask Prometheus"},
 		{method: "POST", target: "/query", body: "query=up", status: 404, kind: "not_found", says: "/api/v1/query"},
 		{method: "GET", target: "/", status: 404, kind: "not_found"},
@@ -140,6 +140,12 @@ func TestRefusalsBelowPrometheusAreInItsForm(t *testing.T) {
 		}
 		if rec.Code != c.status || e.Status != "error" || e.ErrorType != c.kind || !strings.Contains(e.Error, c.says) {
 			t.Errorf("%s %.60s: %d %+v, want %d %s saying %q", c.method, c.target, rec.Code, e, c.status, c.kind, c.says)
+		}
+	}
+	for _, request := range []string{"POST /alerts", "POST /silences", "GET /status", "GET /receivers", "DELETE /silence/1", "GET /silences"} {
+		method, target, _ := strings.Cut(request, " ")
+		if rec := ask(h, method, "/x"+promBase+target, "[]"); rec.Code != 410 || !strings.Contains(rec.Body.String(), `"status":"deprecated"`) || !strings.Contains(rec.Body.String(), "/api/v2") {
+			t.Errorf("%s, of Alertmanager's first API: %d %s", request, rec.Code, rec.Body)
 		}
 	}
 	for _, target := range []string{"/x/api/other/nothing", "/x/api/tocsin/v1/nothing"} {

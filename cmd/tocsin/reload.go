@@ -210,6 +210,14 @@ func (d *daemon) original() string {
 	return ""
 }
 
+// routeLabels are those of a group, rendered by the senders in force.
+func (d *daemon) routeLabels(g notifier.GroupView) map[string]string {
+	if live := d.live.Load(); live != nil && live.senders != nil {
+		return live.senders.RouteLabels(g)
+	}
+	return nil
+}
+
 // externalLabels are those in force.
 func (d *daemon) externalLabels() labels.Labels {
 	if g := d.live.Load(); g != nil {

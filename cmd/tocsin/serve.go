@@ -240,7 +240,7 @@ func (d *daemon) wire(ports *listeners) {
 		Acts: d.acts, Openings: d.acts, Heartbeats: d.heartbeats, Store: d.store, Rules: d.evaluator, Evaluated: d.evaluator.Ready, Policy: d.policy, Reload: d.reload,
 		User: d.flags.Web.user, Slack: d.slackHandlers,
 		Alertmanager: &web.Alertmanager{Dispatch: d.dispatcher, Store: d.store, Silences: d.silences, Mode: d.flags.matcherMode(),
-			Receivers: d.receivers, Original: d.original,
+			Receivers: d.receivers, Original: d.original, RouteLabels: d.routeLabels,
 			Peers: func() []web.Peer { return []web.Peer{{Name: hostname(), Address: ports.main[0].Addr().String()}} }},
 		ExternalURL: d.external, RoutePrefix: d.flags.Web.prefix(d.external),
 		Logger: d.log.With("component", "web"), Registry: d.registry,

@@ -328,8 +328,8 @@ func TestWhereTocsinIsReached(t *testing.T) {
 		want, prefix string
 	}{
 		{webFlags{ListenAddress: []string{"127.0.0.1:0"}}, "http://127.0.0.1:PORT", ""},
-		{webFlags{ListenAddress: []string{"127.0.0.1:0"}, ExternalURL: "https://tocsin.example/bell/"}, "https://tocsin.example/bell/", "/bell"},
-		{webFlags{ListenAddress: []string{"127.0.0.1:0"}, ExternalURL: "https://tocsin.example/bell/", RoutePrefix: "/"}, "https://tocsin.example/bell/", ""},
+		{webFlags{ListenAddress: []string{"127.0.0.1:0"}, ExternalURL: "https://tocsin.example/bell/"}, "https://tocsin.example/bell", "/bell"},
+		{webFlags{ListenAddress: []string{"127.0.0.1:0"}, ExternalURL: "https://tocsin.example/bell/", RoutePrefix: "/"}, "https://tocsin.example/bell", ""},
 		{webFlags{ListenAddress: []string{"127.0.0.1:0"}, RoutePrefix: "bell/"}, "http://127.0.0.1:PORT", "/bell"},
 	} {
 		l, err := c.flags.listen()
