@@ -96,6 +96,39 @@ func TestDispatcherDownAlertsOutlive(t *testing.T) {
 	})
 }
 
+// TestDispatcherEndPostedDuringStart: an end that was posted before the process began to dispatch, and was on
+// disk only afterwards, is an end: at once, and if the process is killed again before anybody was told, then after that.
+func TestDispatcherEndPostedDuringStart(t *testing.T) {
+	ended := func(at time.Time) oncall.Received {
+		return oncall.Received{At: at, Posted: []oncall.PostedAlert{{Labels: named("a"), StartsAt: at.Add(-time.Minute), EndsAt: at}}}
+	}
+	deskTest(t, escalated(), func(t *testing.T, k *desk) {
+		k.post(named("a"))
+		k.wantTold("api firing a oncall")
+		k.kill()
+		k.pass(10 * time.Second)
+		k.start()
+		k.receive(ended(time.Now().Add(-50 * time.Millisecond)))
+		k.wantTold("api resolved a")
+	})
+}
+
+// TestDispatcherEndBehindTheCursor: incidents hear of an end also where an earlier process took it in and made
+// nothing of it.
+func TestDispatcherEndBehindTheCursor(t *testing.T) {
+	deskTest(t, escalated(), func(t *testing.T, k *desk) {
+		k.post(named("a"))
+		k.wantTold("api firing a oncall")
+		k.kill()
+		k.store.append(oncall.Received{At: time.Now(), Posted: []oncall.PostedAlert{{Labels: named("a"), StartsAt: time.Now(), EndsAt: time.Now()}}})
+		k.store.mu.Lock()
+		k.store.cursor++
+		k.store.mu.Unlock()
+		k.start()
+		k.wantTold("api resolved a")
+	})
+}
+
 // TestDispatcherKilledWhileSending: what was committed and may have been sent is sent again, under its key.
 func TestDispatcherKilledWhileSending(t *testing.T) {
 	deskTest(t, routed(), func(t *testing.T, k *desk) {

@@ -9,7 +9,10 @@ import (
 )
 
 // How the log is taken in. A row is decided on as of the instant at which it was received: what ends by
-// itself ends later, in expire. Rows up to the cursor are taken in again after a start, silently.
+// itself ends later, in expire. Rows up to the cursor are taken in again after a start, silently: what follows
+// from them is committed. The one exception is an end of which incidents have not been told, and whether they
+// have is on record: the row of an alert is written with what they are told, so one of which they still know
+// that it fires has never ended for them, whatever the cursor says.
 
 // take takes in one row of the log.
 func (r *dispatchRun) take(row *oncall.Received, now time.Time) {
@@ -40,20 +43,17 @@ func (r *dispatchRun) takePosted(p *oncall.PostedAlert, row *oncall.Received) {
 	if e.contained(row) || e == nil && !p.EndsAt.After(at) {
 		return // it resolved, and nobody knows of it
 	}
-	var old *oncall.ActiveAlert
-	if e != nil {
-		old = e.a
-	}
-	a := oncall.MergePosted(old, *p, at, row.Seq)
+	a := oncall.MergePosted(r.known(e, at), *p, at, row.Seq)
+	before, after, old := e != nil && e.posted, a.EndsAt > at.UnixMicro(), e != nil
+	changed := old && !labels.Equal(e.a.Annotations, a.Annotations)
 	e = r.put(e, a, row)
-	before, after := e.posted, a.EndsAt > at.UnixMicro()
 	e.posted = after
 	r.moved(e, at)
-	if row.Seq <= s.atLoad {
-		return
+	if row.Seq <= s.atLoad && (after || !before || len(e.a.Incidents) == 0) {
+		return // its consequences are committed
 	}
 	switch {
-	case after && !before, after && old != nil && !labels.Equal(old.Annotations, a.Annotations):
+	case after && !before, after && changed:
 		r.sourceFires(e, postedChange(e, at), at)
 	case before && !after:
 		c := postedChange(e, at)
@@ -61,6 +61,23 @@ func (r *dispatchRun) takePosted(p *oncall.PostedAlert, row *oncall.Received) {
 		r.sourceEnds(e, c)
 	}
 	r.settled(e)
+}
+
+// known returns what is known of an alert for merging with what was posted at an instant; e may be nil.
+//
+// An alert that outlived a downtime looks as if it was updated when this process began. What was posted
+// a moment before that, and reached the log after it, is no less true for that: only a clock that was set back
+// makes a later row older than what is known.
+func (r *dispatchRun) known(e *dispatched, at time.Time) *oncall.ActiveAlert {
+	switch {
+	case e == nil:
+		return nil
+	case e.a.UpdatedAt != r.started.UnixMicro() || !at.Before(r.started):
+		return e.a
+	}
+	a := *e.a
+	a.UpdatedAt = at.UnixMicro()
+	return &a
 }
 
 func (r *dispatchRun) takeChange(c *oncall.AlertChange, row *oncall.Received) {
@@ -79,8 +96,8 @@ func (r *dispatchRun) takeChange(c *oncall.AlertChange, row *oncall.Received) {
 	}
 	e = r.put(e, a, row)
 	r.moved(e, at)
-	if row.Seq <= s.atLoad {
-		return
+	if row.Seq <= s.atLoad && (c.Status != oncall.ChangeResolved || len(e.a.Incidents) == 0) {
+		return // its consequences are committed
 	}
 	switch c.Status {
 	case oncall.ChangeFiring:
