@@ -59,6 +59,7 @@ type daemon struct {
 	done chan struct{}
 	addr string
 	log  bytes.Buffer
+	mark int // in log, where the last start is
 }
 
 var listening = regexp.MustCompile(`Listening on.*address="?([0-9.]+:[0-9]+)`)
@@ -71,6 +72,14 @@ func newDaemon(t testing.TB, p program, config string, flags ...string) *daemon 
 
 // prefixed is newDaemon for a program that serves below a path.
 func prefixed(t testing.TB, p program, base, config string, flags ...string) *daemon {
+	t.Helper()
+	d := prepare(t, p, base, config, flags...)
+	d.start()
+	return d
+}
+
+// prepare is prefixed for those who start the program themselves.
+func prepare(t testing.TB, p program, base, config string, flags ...string) *daemon {
 	t.Helper()
 	d := &daemon{t: t, prog: p, dir: t.TempDir(), base: base}
 	if base != "" {
@@ -87,13 +96,18 @@ func prefixed(t testing.TB, p program, base, config string, flags ...string) *da
 			t.Logf("log of %s (last part):\n%s", p.name, log[max(0, len(log)-6000):])
 		}
 	})
-	d.start()
 	return d
 }
 
 func (d *daemon) configure(config string) {
 	d.t.Helper()
-	if err := os.WriteFile(filepath.Join(d.dir, "alertmanager.yml"), []byte(config), 0o600); err != nil {
+	d.write("alertmanager.yml", config)
+}
+
+// write puts a file beside the configuration.
+func (d *daemon) write(name, text string) {
+	d.t.Helper()
+	if err := os.WriteFile(filepath.Join(d.dir, name), []byte(text), 0o600); err != nil {
 		d.t.Fatal(err)
 	}
 }
@@ -104,7 +118,7 @@ func (d *daemon) Write(b []byte) (int, error) {
 	defer d.mu.Unlock()
 	d.log.Write(b)
 	if d.addr == "" {
-		log := d.log.Bytes()
+		log := d.log.Bytes()[d.mark:]
 		if all := listening.FindAllSubmatch(log, -1); len(all) > 0 {
 			d.addr = string(all[len(all)-1][1])
 		}
@@ -139,8 +153,7 @@ func (d *daemon) launch() {
 	cmd := exec.Command(d.prog.command[0], args...)
 	cmd.Stdout, cmd.Stderr = d, d
 	d.mu.Lock()
-	d.addr = ""
-	d.log.Reset()
+	d.addr, d.mark = "", d.log.Len()
 	d.mu.Unlock()
 	if err := cmd.Start(); err != nil {
 		d.t.Error(err)
