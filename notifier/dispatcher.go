@@ -124,6 +124,8 @@ type dispatchRun struct {
 	refreshedAt     time.Time // when the store was last asked for silences
 	polledAt        time.Time // when it was last asked for rows of the log
 	observedAt      time.Time // when the metrics last counted
+	sweptAt         time.Time // what silences mute is known as of then, or of a later instant
+	turnedAt        time.Time // the last turn, by the wall's clock
 
 	work     []oncall.Dispatch // what this turn commits: each part in one transaction
 	launches []*sending        // what it sends once that is done

@@ -102,11 +102,11 @@ func (f *dispatchFake) CommitDispatch(_ context.Context, w oncall.Write, d oncal
 	f.commits++
 	f.cursor = max(f.cursor, d.Cursor)
 	f.changes = append(f.changes, d.Changes...)
+	for _, key := range d.GroupsGone { // first, as in the store
+		delete(f.groups, key)
+	}
 	for _, g := range d.Groups {
 		f.groups[g.Key] = g
-	}
-	for _, key := range d.GroupsGone {
-		delete(f.groups, key)
 	}
 	for _, n := range slices.Concat(d.Deliveries, d.Results) {
 		if _, ok := f.deliveries[n.Key]; !ok {
@@ -121,11 +121,11 @@ func (f *dispatchFake) CommitDispatch(_ context.Context, w oncall.Write, d oncal
 		f.silences[s.ID] = s
 		f.version++
 	}
-	for _, a := range d.Alerts {
-		f.alerts[a.Fingerprint] = oncall.PackAlert(a)
-	}
 	for _, fp := range d.AlertsGone {
 		delete(f.alerts, fp)
+	}
+	for _, a := range d.Alerts {
+		f.alerts[a.Fingerprint] = oncall.PackAlert(a)
 	}
 	if d.Trim > f.trimmed {
 		f.trimmed = d.Trim

@@ -39,11 +39,9 @@ func (r *dispatchRun) flush(g *group, now time.Time) {
 	names, _ := s.routing.MutedAt(g.route, now)
 	g.record.Route = g.route.ID
 	var withdrawn []*sending
-	if len(names) == 0 { // what waits to be sent is overtaken, and must not begin meanwhile
-		for _, t := range g.sending {
-			if t.withdraw() {
-				withdrawn = append(withdrawn, t)
-			}
+	for _, t := range g.sending { // what waits to be sent is overtaken, and must not begin meanwhile
+		if t.withdraw() {
+			withdrawn = append(withdrawn, t)
 		}
 	}
 	f := oncall.FlushGroup(now, r.groupState(g, names, now))
@@ -86,7 +84,7 @@ func (r *dispatchRun) groupState(g *group, muted []string, now time.Time) oncall
 		Members: make([]oncall.GroupMember, 0, len(g.members)),
 	}
 	for _, e := range g.members {
-		r.look(e, now)
+		r.consider(e, now)
 		state.Members = append(state.Members, oncall.GroupMember{Alert: e.a, Firing: e.firing, Muted: e.silenced || e.inhibited})
 	}
 	if len(g.sending) > 0 {
@@ -111,6 +109,7 @@ func (r *dispatchRun) follow(g *group, f *oncall.GroupFlush, now time.Time) {
 		r.metrics.notifications.WithLabelValues(old.Endpoint.Kind(), "overtaken").Inc()
 	}
 	for _, delivery := range f.Deliveries {
+		delivery.GroupKey = g.key
 		t := &sending{d: delivery, group: g}
 		s.deliveries[delivery.Key] = t
 		g.sending[delivery.Endpoint] = t

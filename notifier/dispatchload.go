@@ -29,10 +29,10 @@ func (r *dispatchRun) load(ctx context.Context, setup *dispatchSetup) error {
 	s.seq, s.trimmed, s.cursor, s.atLoad = stored.Trimmed, stored.Trimmed, stored.Cursor, stored.Cursor
 	s.records = make(map[string]oncall.GroupRecord, len(stored.Groups))
 	for _, g := range stored.Groups {
-		s.records[g.Key] = g
+		s.records[g.Key] = g.Until(now)
 	}
 	s.follow(setup)
-	r.s, r.caught, r.polledAt = s, false, time.Time{}
+	r.s, r.caught, r.polledAt, r.sweptAt = s, false, time.Time{}, now
 	r.silences, r.silencesVersion = r.o.Silences.Current()
 	r.boundary = r.silences.NextBoundary(now)
 	flying := r.lanes.restart()
@@ -43,7 +43,7 @@ func (r *dispatchRun) load(ctx context.Context, setup *dispatchSetup) error {
 		r.restoreDelivery(d, flying[d.Key], now)
 	}
 	for _, a := range stored.Alerts {
-		r.restore(a)
+		r.restore(a, now)
 	}
 	r.fresh = true
 	r.mu.Lock()
@@ -77,7 +77,7 @@ func (s *dispatchState) follow(setup *dispatchSetup) {
 }
 
 // restore takes in an alert as it was written down.
-func (r *dispatchRun) restore(a *oncall.ActiveAlert) {
+func (r *dispatchRun) restore(a *oncall.ActiveAlert, now time.Time) {
 	s := r.s
 	e := &dispatched{a: a, stored: true}
 	e.posted = a.EndsAt > a.UpdatedAt // as of then: whether it has ended since is for later
@@ -88,7 +88,7 @@ func (r *dispatchRun) restore(a *oncall.ActiveAlert) {
 		s.watchAt(e, a.EndsAt)
 	}
 	if e.firing {
-		r.join(e, time.UnixMicro(a.ReceivedAt))
+		r.join(e, earlier(now, time.UnixMicro(a.ReceivedAt)))
 		return
 	}
 	r.rejoin(e)
@@ -139,6 +139,9 @@ func (r *dispatchRun) restoreDelivery(d oncall.GroupDelivery, flying bool, now t
 	if flying {
 		t.state.Store(sendingFlies)
 		return
+	}
+	if d.NextAt.After(now.Add(time.Hour)) {
+		d.NextAt = now // the clock was set back: nothing waits for so long
 	}
 	s.retryAt(t, d.NextAt)
 }
@@ -261,6 +264,11 @@ func (r *dispatchRun) reroute(setup *dispatchSetup, now time.Time) {
 		g.route, g.members, g.queued = route, map[uint64]*dispatched{}, 0
 		s.groups[g.id] = g
 	}
+	for _, t := range s.deliveries {
+		if t.withdraw() { // the new configuration is to send it
+			r.launches = append(r.launches, t)
+		}
+	}
 	s.due = queue[*group]{}
 	for _, e := range s.alerts {
 		was := e.groups
@@ -307,6 +315,7 @@ func (r *dispatchRun) adopt(now time.Time) {
 // dissolve ends a group whose route is gone, with what it was still to say.
 func (r *dispatchRun) dissolve(g *group, now time.Time) {
 	for _, t := range g.sending {
+		t.withdraw()
 		t.gone = true
 		delete(r.s.deliveries, t.d.Key)
 		r.s.finish(r, t.d, oncall.DeliveryDropped, "its route is not configured any more", now)

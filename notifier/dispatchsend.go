@@ -32,6 +32,7 @@ type groupLane struct {
 // groupJob is an attempt to make. It holds copies of what belongs to the loop.
 type groupJob struct {
 	of     *sending
+	number int // of.jobs, unless it was withdrawn since
 	d      oncall.GroupDelivery
 	route  *oncall.Route
 	last   oncall.Notice
@@ -96,7 +97,7 @@ func (l *groupLanes) take(e oncall.Endpoint) (groupJob, bool) {
 		job := lane.waiting[0]
 		lane.waiting[0] = groupJob{}
 		lane.waiting = lane.waiting[1:]
-		if job.of.state.CompareAndSwap(sendingWaits, sendingFlies) { // else it was overtaken
+		if job.number == job.of.jobs && job.of.state.CompareAndSwap(sendingWaits, sendingFlies) { // else it was overtaken
 			l.flying[job.d.Key] = true
 			return job, true
 		}
@@ -108,17 +109,18 @@ func (l *groupLanes) take(e oncall.Endpoint) (groupJob, bool) {
 
 // enqueue has an attempt made as soon as its integration takes it. The delivery must be committed.
 func (r *dispatchRun) enqueue(t *sending) {
+	l := r.lanes
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if !t.state.CompareAndSwap(sendingIdle, sendingWaits) {
 		return
 	}
-	job := groupJob{of: t, d: t.d, route: t.group.route, sender: r.s.setup.sender}
+	t.jobs++
+	job := groupJob{number: t.jobs, of: t, d: t.d, route: t.group.route, sender: r.s.setup.sender}
 	job.d.Attempts++
 	if t.d.Reason != oncall.ReasonFirstNotification {
 		job.last = t.group.record.Notified[t.d.Endpoint]
 	}
-	l := r.lanes
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	lane := l.of[t.d.Endpoint]
 	if lane == nil {
 		lane = &groupLane{}
@@ -135,7 +137,10 @@ func (r *dispatchRun) enqueue(t *sending) {
 func (r *dispatchRun) staff(e oncall.Endpoint, lane *groupLane) {
 	l := r.lanes
 	now := time.Now()
-	for more := len(lane.waiting); more > 0 && !l.closed && lane.workers < groupsPerTarget && l.workers < groupAttempts && !lane.held.After(now); more-- {
+	for more := len(lane.waiting); more > 0 && !l.closed && lane.workers < groupsPerTarget && !lane.held.After(now); more-- {
+		if l.workers >= groupAttempts && lane.workers > 0 { // one is for each, however many others hang
+			return
+		}
 		lane.workers++
 		l.workers++
 		go r.attemptAll(e)
@@ -152,8 +157,20 @@ func (r *dispatchRun) attemptAll(e oncall.Endpoint) {
 		r.metrics.inFlight.Inc()
 		res := groupResult{key: job.d.Key, endpoint: e, attempt: r.attempt(job)}
 		r.metrics.inFlight.Dec()
+		r.lanes.pause(e, res.attempt)
 		r.results <- res
 	}
+}
+
+// pause holds an integration off for as long as it asked: before the next attempt there, whoever makes it.
+func (l *groupLanes) pause(e oncall.Endpoint, a oncall.Attempt) {
+	if a.RetryAfter <= 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	lane := l.of[e]
+	lane.held = later(lane.held, a.At.Add(a.Took).Add(min(a.RetryAfter, time.Hour)))
 }
 
 // withdraw takes a notification back that waits for its integration; false: it does not wait.
@@ -185,7 +202,7 @@ func (r *dispatchRun) retryDue(now time.Time) {
 		if !ok {
 			break
 		}
-		if !t.gone && at == t.queued {
+		if !t.gone && at == t.queued && !r.putOff(t, now) {
 			r.enqueue(t)
 		}
 	}
@@ -200,6 +217,17 @@ func (r *dispatchRun) retryDue(now time.Time) {
 			r.staff(e, lane)
 		}
 	}
+}
+
+// putOff leaves a notification to the next flush of its group, which drops it, if a time interval mutes the
+// route by now.
+func (r *dispatchRun) putOff(t *sending, now time.Time) bool {
+	if _, muted := r.s.routing.MutedAt(t.group.route, now); !muted {
+		return false
+	}
+	t.group.soilAt(now)
+	r.s.schedule(t.group)
+	return true
 }
 
 // launch sends what was committed.
@@ -258,12 +286,6 @@ func (r *dispatchRun) collect() {
 func (r *dispatchRun) landed(res groupResult) {
 	r.lanes.mu.Lock()
 	delete(r.lanes.flying, res.key)
-	if a := res.attempt; a.RetryAfter > 0 {
-		lane := r.lanes.of[res.endpoint]
-		if until := a.At.Add(a.Took).Add(min(a.RetryAfter, time.Hour)); until.After(lane.held) {
-			lane.held = until
-		}
-	}
 	r.lanes.mu.Unlock()
 	r.metrics.notifications.WithLabelValues(res.endpoint.Kind(), string(res.attempt.Outcome)).Inc()
 	r.metrics.attemptSeconds.WithLabelValues(res.endpoint.Kind()).Observe(res.attempt.Took.Seconds())

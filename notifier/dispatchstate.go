@@ -65,7 +65,8 @@ type dispatched struct {
 type group struct {
 	id     string // unique, also where two routes have the same key
 	route  *oncall.Route
-	key    string // Alertmanager's
+	to     []oncall.Integration // of the route's receiver, as of when it was last scheduled
+	key    string               // Alertmanager's
 	labels labels.Labels
 
 	members map[uint64]*dispatched
@@ -87,6 +88,7 @@ type group struct {
 type sending struct {
 	d           oncall.GroupDelivery
 	group       *group
+	jobs        int          // how often it was put into its lane; guarded by groupLanes.mu
 	state       atomic.Int32 // sendingIdle, sendingWaits, sendingFlies
 	queued      int64        // µs: when retries brings it up
 	unconfirmed bool         // an attempt may have arrived
@@ -117,6 +119,7 @@ func (s *dispatchState) watchAt(e *dispatched, at int64) {
 
 // schedule has the group brought up when it is due.
 func (s *dispatchState) schedule(g *group) {
+	g.to = s.setup.policy.Receivers[g.route.Receiver].Integrations
 	at := g.next()
 	if at.IsZero() {
 		return
@@ -167,8 +170,9 @@ func (g *group) next() time.Time {
 		return at
 	}
 	if g.alive {
-		for e, n := range g.record.Notified {
-			if _, busy := g.sending[e]; !busy && !n.At.IsZero() {
+		for _, i := range g.to {
+			n := g.record.Notified[i.Endpoint]
+			if _, busy := g.sending[i.Endpoint]; !busy && !n.At.IsZero() {
 				tick(n.At.Add(g.route.RepeatInterval + time.Microsecond))
 			}
 		}

@@ -3,6 +3,8 @@ package notifier
 import (
 	"time"
 
+	"github.com/prometheus/prometheus/model/labels"
+
 	"tocsin/oncall"
 )
 
@@ -11,6 +13,7 @@ const remindEvery = 10 * time.Second // how often it is looked for silences that
 // look works out anew whether an alert is silenced or inhibited. changed says that this changed; freed, that
 // nothing mutes it any more.
 func (r *dispatchRun) look(e *dispatched, now time.Time) (changed, freed bool) {
+	now = later(now, r.sweptAt) // a row is older than what silences did since, which is not looked at again
 	silenced := r.silences.Muted(e.a.Labels, now)
 	_, inhibited := r.s.inhibitor.Inhibited(e.a.Fingerprint, e.a.Labels)
 	changed = silenced != e.silenced || inhibited != e.inhibited
@@ -22,12 +25,16 @@ func (r *dispatchRun) look(e *dispatched, now time.Time) (changed, freed bool) {
 // consider looks at an alert whose muting may have changed, and follows up on it.
 func (r *dispatchRun) consider(e *dispatched, now time.Time) {
 	changed, freed := r.look(e, now)
-	if freed {
-		r.soilGroups(e, now)
+	if !changed {
+		return
 	}
-	if changed {
-		r.review(e, now, now)
+	for _, g := range e.groups {
+		if freed || len(g.sending) > 0 { // what is tried again and again must not tell what is muted now
+			g.soilAt(now)
+			r.s.schedule(g)
+		}
 	}
+	r.review(e, now, now)
 }
 
 // sweep follows up on what mutes alerts: silences that were changed, begin or end; sources that fire or
@@ -37,13 +44,19 @@ func (r *dispatchRun) sweep(now time.Time) {
 	set, version := r.o.Silences.Current()
 	begun := !r.boundary.IsZero() && !r.boundary.After(now)
 	if version != r.silencesVersion || begun {
+		changed := set.ChangedSince(r.silences, r.sweptAt, now)
 		r.silences, r.silencesVersion = set, version
 		r.boundary = set.NextBoundary(now)
 		r.remindAt = now
-		for _, e := range s.alerts {
-			r.consider(e, now)
+		if changed != nil {
+			for _, e := range s.alerts {
+				if changed.Any(e.a.Labels) {
+					r.consider(e, now)
+				}
+			}
 		}
 	}
+	r.sweptAt = now
 	s.inhibitor.Affected(func(fp uint64) {
 		if e := s.alerts[fp]; e != nil {
 			r.consider(e, now)
@@ -76,14 +89,12 @@ func (r *dispatchRun) findReminders(now time.Time) {
 	if r.remindAt.IsZero() || now.Before(r.remindAt) {
 		return
 	}
-	r.told = r.silences.Reminders(now, func(sil oncall.Silence) int {
-		n := 0
+	r.told = r.silences.Reminders(now, func(yield func(labels.Labels)) {
 		for _, e := range r.s.alerts {
-			if e.firing && oncall.MatchersMatch(sil.Matchers, e.a.Labels) {
-				n++
+			if e.firing {
+				yield(e.a.Labels)
 			}
 		}
-		return n
 	})
 	if len(r.told) > 0 {
 		var d oncall.Dispatch

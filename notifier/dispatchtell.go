@@ -73,7 +73,7 @@ func (r *dispatchRun) wants(e *dispatched, now time.Time) []want {
 // review tells the incidents what they do not know yet of an alert. at is when it came about; original says
 // that it is what a source just reported.
 func (r *dispatchRun) review(e *dispatched, at, now time.Time, original ...bool) {
-	if !e.firing || e.gone {
+	if !e.firing || e.gone || !e.a.Firing(now) { // that it ended may not have been seen yet, as after a start
 		return
 	}
 	wants := r.wants(e, now)
@@ -222,8 +222,10 @@ func postedChange(e *dispatched, at time.Time) oncall.AlertChange {
 // mutedWhy says why nobody is to be told of an alert, "" if nothing mutes it.
 func (r *dispatchRun) mutedWhy(e *dispatched, now time.Time) string {
 	if e.silenced {
-		if ids := r.silences.Muting(e.a.Labels, now); len(ids) > 0 {
-			return silencedText(r.silences, ids[0])
+		for _, at := range []time.Time{now, r.sweptAt} { // now may be when a row was received
+			if ids := r.silences.Muting(e.a.Labels, at); len(ids) > 0 {
+				return silencedText(r.silences, ids[0])
+			}
 		}
 	}
 	if e.inhibited {

@@ -2,6 +2,7 @@ package notifier
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"tocsin/oncall"
@@ -14,6 +15,9 @@ func (r *dispatchRun) turn(ctx context.Context) (next time.Time, err error) {
 		return time.Time{}, nil
 	}
 	r.work, r.launches, r.told = r.work[:0], r.launches[:0], r.told[:0]
+	if r.clockSetBack() {
+		r.fresh = false
+	}
 	if !r.fresh {
 		if err := r.load(ctx, setup); err != nil {
 			return next, r.failed(ctx, "load", err)
@@ -35,6 +39,19 @@ func (r *dispatchRun) turn(ctx context.Context) (next time.Time, err error) {
 		return time.Now(), nil
 	}
 	return r.nextAt(), nil
+}
+
+// clockSetBack reports that the clock was set back since the last turn. Then instants in memory may lie in the
+// future; those on disk are brought up to now when they are read.
+func (r *dispatchRun) clockSetBack() bool {
+	now := time.Now().Round(0) // the wall's alone
+	back := r.turnedAt.Sub(now)
+	r.turnedAt = now
+	if back <= time.Second {
+		return false
+	}
+	r.log.Warn("the clock was set back; the dispatcher reads its state anew", "by", back)
+	return true
 }
 
 // read asks for new rows of the log and for changes of silences, where there may be some. more says that
@@ -127,6 +144,7 @@ func (r *dispatchRun) commit(ctx context.Context) error {
 		return nil
 	}
 	var d oncall.Dispatch
+	trim := int64(0) // with the last one too: what it forgets must be consumed, and what it relies on written
 	for i := range r.work {
 		if d.Size() > 0 && d.Size()+r.work[i].Size() > dispatchCommit {
 			if err := r.write(ctx, d); err != nil {
@@ -135,8 +153,9 @@ func (r *dispatchRun) commit(ctx context.Context) error {
 			d = oncall.Dispatch{}
 		}
 		join(&d, &r.work[i])
+		trim = max(trim, r.work[i].Trim)
 	}
-	d.Cursor = max(s.seq, s.cursor)
+	d.Cursor, d.Trim = max(s.seq, s.cursor), trim
 	if err := r.write(ctx, d); err != nil {
 		return err
 	}
@@ -156,7 +175,12 @@ func (r *dispatchRun) write(ctx context.Context, d oncall.Dispatch) error {
 	return nil
 }
 
+// join adds what came about later. In a transaction what goes is deleted first, so that what came back at once
+// stays; a group that was written and then ended must not come back that way.
 func join(d, o *oncall.Dispatch) {
+	if len(o.GroupsGone) > 0 {
+		d.Groups = slices.DeleteFunc(d.Groups, func(g oncall.GroupRecord) bool { return slices.Contains(o.GroupsGone, g.Key) })
+	}
 	d.Changes = append(d.Changes, o.Changes...)
 	d.Groups = append(d.Groups, o.Groups...)
 	d.GroupsGone = append(d.GroupsGone, o.GroupsGone...)
@@ -165,7 +189,6 @@ func join(d, o *oncall.Dispatch) {
 	d.Silences = append(d.Silences, o.Silences...)
 	d.Alerts = append(d.Alerts, o.Alerts...)
 	d.AlertsGone = append(d.AlertsGone, o.AlertsGone...)
-	d.Trim = max(d.Trim, o.Trim)
 }
 
 // gather turns what is noted at alerts into work: an alert goes with what the incidents are told of it, so
@@ -186,9 +209,14 @@ func (r *dispatchRun) gather() {
 		r.work = append(r.work, d)
 	}
 	s.talking = s.talking[:0]
-	for _, fp := range s.left {
-		r.work = append(r.work, oncall.Dispatch{AlertsGone: []uint64{fp}})
+	if len(s.left) == 0 {
+		return
 	}
+	gone := make([]oncall.Dispatch, 0, len(s.left)+len(r.work))
+	for _, fp := range s.left { // first: an alert that left may have come back in this turn
+		gone = append(gone, oncall.Dispatch{AlertsGone: []uint64{fp}})
+	}
+	r.work = append(gone, r.work...)
 	s.left = s.left[:0]
 }
 

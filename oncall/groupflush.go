@@ -58,6 +58,11 @@ func FlushGroup(now time.Time, s GroupState) GroupFlush {
 			f.tell(i)
 		}
 	}
+	for e, sending := range s.Sending {
+		if len(s.MutedBy) > 0 && !sending.InFlight { // it is decided anew when the time interval ends
+			f.overtake(e)
+		}
+	}
 	f.forget()
 	return f.out
 }
@@ -182,7 +187,7 @@ func (f *flusher) overtake(e Endpoint) {
 	d := sending.Delivery
 	d.State, d.DoneAt, d.NextAt, d.Alerts = DeliveryDropped, f.now, time.Time{}, nil
 	if d.Error == "" {
-		d.Error = "overtaken by the next notification of its group"
+		d.Error = "overtaken by the next flush of its group"
 	}
 	f.out.Overtaken = append(f.out.Overtaken, d)
 	if f.dropped == nil {
@@ -208,6 +213,21 @@ func MaybeTold(last, unconfirmed Notice) Notice {
 func (f *flusher) notify(e Endpoint, n Notice) {
 	f.out.Record = f.out.Record.WithNotice(e, n)
 	f.out.Changed = true
+}
+
+// Until returns the record with nothing in it from after now, where it may have been written by a clock that was
+// set back since: else the group would say nothing until that time comes again.
+func (g GroupRecord) Until(now time.Time) GroupRecord {
+	if ahead := g.Flushed.Sub(now); ahead > 0 {
+		g.Anchor, g.Flushed = g.Anchor.Add(-ahead), now
+	}
+	for e, n := range g.Notified {
+		if n.At.After(now) {
+			n.At = now
+			g = g.WithNotice(e, n)
+		}
+	}
+	return g
 }
 
 // WithNotice returns the record with what an integration was last told.
@@ -258,8 +278,14 @@ func groupAlertOf(m GroupMember) GroupAlert {
 
 // forget lists the resolved alerts of which nobody waits to hear.
 func (f *flusher) forget() {
+	var known [][]uint64 // by those who are told of ends
+	for _, i := range f.s.Integrations {
+		if i.SendResolved {
+			known = append(known, f.known(i.Endpoint))
+		}
+	}
 	for _, m := range f.members {
-		if !m.Firing && !f.pending(m.Alert) {
+		if !m.Firing && !f.pending(m.Alert, known) {
 			f.out.Forget = append(f.out.Forget, m.Alert.Fingerprint)
 		}
 	}
@@ -267,16 +293,11 @@ func (f *flusher) forget() {
 
 // pending reports whether some integration may take a resolved alert to be firing and can still be told. One
 // that has refused to hear of it for a day will not.
-func (f *flusher) pending(a *ActiveAlert) bool {
+func (f *flusher) pending(a *ActiveAlert, known [][]uint64) bool {
 	if len(f.s.MutedBy) == 0 && f.now.Sub(micros(a.EndsAt)) > maxRetryFor {
 		return false
 	}
-	for _, i := range f.s.Integrations {
-		if i.SendResolved && contains(f.known(i.Endpoint), a.Fingerprint) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(known, func(fps []uint64) bool { return contains(fps, a.Fingerprint) })
 }
 
 // SettleGroup says which resolved alerts of a group nobody waits to hear of any more, now that something was

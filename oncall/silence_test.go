@@ -283,15 +283,20 @@ func TestSilenceReminders(t *testing.T) {
 	set := oncall.NewSilenceSet([]oncall.Silence{long, short, window, said, silence(t, "over", `a=x`, -60*min, 0)}, silenceNow)
 	var got []string
 	for at := silenceNow; at.Before(silenceNow.Add(2 * time.Hour)); at = at.Add(min) {
-		fire := func(s oncall.Silence) int {
-			if s.ID == "window" && at.Before(silenceNow.Add(88*min)) {
-				return 0
+		count := map[string]int{"x": 1, "y": 2, "z": 3}
+		if at.Before(silenceNow.Add(88 * min)) {
+			delete(count, "z")
+		}
+		fire := func(yield func(labels.Labels)) {
+			for value, n := range count {
+				for range n {
+					yield(labels.FromStrings("a", value))
+				}
 			}
-			return len(s.ID) - 3
 		}
 		for _, r := range set.Reminders(at, fire) {
 			got = append(got, at.Sub(silenceNow).String()+" "+r.Text)
-			if !r.Silence.RemindedAt.Equal(at) || r.Firing != fire(r.Silence) {
+			if !r.Silence.RemindedAt.Equal(at) || r.Firing != count[r.Silence.Matchers[0].Value] {
 				t.Errorf("%+v", r)
 			}
 			set = set.With([]oncall.Silence{r.Silence}, at)

@@ -5,6 +5,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	amlabels "github.com/prometheus/alertmanager/pkg/labels"
+	"github.com/prometheus/prometheus/model/labels"
 )
 
 // remindBefore is how long before its end people are reminded of a silence; shorter ones at half.
@@ -23,19 +26,33 @@ func (s Silence) RemindAt() time.Time {
 }
 
 // Reminders returns what is to be said at now of silences that end soon while alerts fire under them: once for
-// each, when alerts first fire under it in its last minutes. firing counts the alerts that fire and that the
-// silence matches. They are sorted by end.
-func (x *SilenceSet) Reminders(now time.Time, firing func(Silence) int) []SilenceReminder {
-	var due []SilenceReminder
+// each, when alerts first fire under it in its last minutes. firing yields the labels of the alerts that fire; it is
+// called once if at all, because there may be many of them and many silences. They are sorted by end.
+func (x *SilenceSet) Reminders(now time.Time, firing func(yield func(labels.Labels))) []SilenceReminder {
+	var ending []Silence
 	x.each(func(s Silence) {
-		if !s.RemindedAt.IsZero() || s.State(now) != SilenceActive || now.Before(s.RemindAt()) {
-			return
+		if s.RemindedAt.IsZero() && s.State(now) == SilenceActive && !now.Before(s.RemindAt()) {
+			ending = append(ending, s)
 		}
-		if n := firing(s); n > 0 {
+	})
+	if len(ending) == 0 {
+		return nil
+	}
+	matchers := make([]amlabels.Matchers, len(ending))
+	for i := range ending {
+		matchers[i] = ending[i].Matchers
+	}
+	index, counts := NewMatchIndex(matchers), make([]int, len(ending))
+	firing(func(ls labels.Labels) {
+		index.Matching(ls, func(i int) bool { counts[i]++; return true })
+	})
+	var due []SilenceReminder
+	for i, s := range ending {
+		if n := counts[i]; n > 0 {
 			s.RemindedAt = now
 			due = append(due, SilenceReminder{s, n, reminderText(s, n, now)})
 		}
-	})
+	}
 	slices.SortFunc(due, func(a, b SilenceReminder) int {
 		if c := a.Silence.EndsAt.Compare(b.Silence.EndsAt); c != 0 {
 			return c
