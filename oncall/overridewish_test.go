@@ -50,7 +50,7 @@ func TestPlanOverride(t *testing.T) {
 		{func(w *OverrideWish) { w.Kind = "swap" }, CodeInvalid, "unknown kind"},
 		{func(w *OverrideWish) { w.For = 0 }, CodeInvalid, "how long"},
 		{func(w *OverrideWish) { w.To = now.Add(time.Hour) }, CodeInvalid, "not both"},
-		{func(w *OverrideWish) { w.For, w.From, w.To = 0, now.Add(-3*time.Hour), now.Add(-2 * time.Hour) }, CodeInvalid, "has passed"},
+		{func(w *OverrideWish) { w.For, w.From, w.To = 0, now.Add(-3*time.Hour), now.Add(-2*time.Hour) }, CodeInvalid, "has passed"},
 		{func(w *OverrideWish) { w.From = now.Add(-time.Hour) }, CodeInvalid, "who was on call is not rewritten"},
 		{func(w *OverrideWish) { w.Reason = strings.Repeat("x", 501) }, CodeInvalid, "at most 500 bytes"},
 		{func(w *OverrideWish) { w.For = 400 * day }, CodeInvalid, "at most a year"},

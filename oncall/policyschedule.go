@@ -30,6 +30,23 @@ func (p Policy) ShiftAt(schedule string, at time.Time) (shift Shift, ok bool) {
 // ScheduleNames returns the names of all schedules, sorted.
 func (p Policy) ScheduleNames() []string { return slices.Sorted(maps.Keys(p.Schedules)) }
 
+// User returns a user by their name. Code: not_found, with the nearest name.
+func (p Policy) User(name string) (User, error) { return p.user(name) }
+
+// Zones returns where users live, of those who say so.
+func (p Policy) Zones() map[string]*time.Location {
+	zones := map[string]*time.Location{}
+	for _, u := range p.Users {
+		if u.TimeZone == "" {
+			continue
+		}
+		if loc, err := time.LoadLocation(u.TimeZone); err == nil { // checked when the file was read
+			zones[u.Name] = loc
+		}
+	}
+	return zones
+}
+
 // PointlessOverrides returns the overrides that hold at an instant or later and change nobody's time on call: because
 // their schedule or their user is gone, because of an edit of the file, or because of another override.
 func (p Policy) PointlessOverrides(at time.Time) []PointlessOverride {

@@ -25,8 +25,8 @@ type Layer struct {
 
 // Period is a stretch of time: From is within, To is not.
 type Period struct {
-	From time.Time `json:"from"`
-	To   time.Time `json:"to"`
+	From time.Time `json:"from,omitzero"`
+	To   time.Time `json:"to,omitzero"`
 }
 
 // Shift is a time in which the same people are on call for the same reason. Where one ends the next begins;

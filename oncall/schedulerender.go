@@ -15,14 +15,30 @@ import (
 func (s *Schedule) RenderWeek(overrides []Override, from, now time.Time) string {
 	loc := s.location()
 	first := wallOf(from, loc).Truncate(day)
-	shifts := s.Shifts(overrides, instantOf(first, loc), instantOf(first.Add(7*day), loc))
+	return RenderShifts(s.Name, loc, s.Shifts(overrides, instantOf(first, loc), instantOf(first.Add(7*day), loc)), from, now)
+}
+
+// RenderShifts is RenderWeek of a schedule of which the shifts are known, over the whole week at least.
+func RenderShifts(name string, loc *time.Location, all []Shift, from, now time.Time) string {
+	first := wallOf(from, loc).Truncate(day)
+	begin, end := instantOf(first, loc), instantOf(first.Add(7*day), loc)
+	var shifts []Shift
+	for _, shift := range all {
+		shift.From, shift.To = later(shift.From, begin).In(loc), shift.To.In(loc)
+		if end.Before(shift.To) {
+			shift.To = end.In(loc)
+		}
+		if shift.From.Before(shift.To) {
+			shifts = append(shifts, shift)
+		}
+	}
 	letters := lettersOf(shifts)
 
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s · %s – %s · %s\n\n", s.Name, first.Format("Mon 2 Jan"), first.Add(6*day).Format("Mon 2 Jan 2006"), loc)
+	fmt.Fprintf(&b, "%s · %s – %s · %s\n\n", name, first.Format("Mon 2 Jan"), first.Add(6*day).Format("Mon 2 Jan 2006"), loc)
 	b.WriteString("              0     6     12    18\n")
 	for i := range 7 {
-		s.renderDay(&b, first.Add(time.Duration(i)*day), shifts, letters, now)
+		renderDay(&b, loc, first.Add(time.Duration(i)*day), shifts, letters, now)
 	}
 	b.WriteString("\n")
 	renderLegend(&b, shifts, letters)
@@ -76,8 +92,7 @@ func lettersOf(shifts []Shift) map[string]rune {
 
 // renderDay draws the day of the wall that begins at midnight, a wall time. An hour that the wall skips is blank;
 // of one that it shows twice, the first is drawn.
-func (s *Schedule) renderDay(b *strings.Builder, midnight time.Time, shifts []Shift, letters map[string]rune, now time.Time) {
-	loc := s.location()
+func renderDay(b *strings.Builder, loc *time.Location, midnight time.Time, shifts []Shift, letters map[string]rune, now time.Time) {
 	begin, end := instantOf(midnight, loc), instantOf(midnight.Add(day), loc)
 	mark := ' '
 	if !now.Before(begin) && now.Before(end) {

@@ -42,7 +42,9 @@ func newMemory() *memory {
 				{Targets: []oncall.Target{{Kind: oncall.TargetUser, Name: "ana"}}},
 				{After: 5 * time.Minute, Targets: []oncall.Target{{Kind: oncall.TargetReceiver, Name: "phone"}}},
 			}}},
-		Users:     map[string]oncall.User{"ana": {Name: "ana", Contacts: []oncall.Contact{{Receiver: "phone"}}}, "bo": {Name: "bo"}},
+		Users: map[string]oncall.User{"ana": {Name: "ana", Contacts: []oncall.Contact{{Receiver: "phone"}}}, "bo": {Name: "bo"},
+			"cy": {Name: "cy", Contacts: []oncall.Contact{{Receiver: "phone"}}}},
+		Schedules: map[string]oncall.Schedule{"primary": weekly()},
 		Receivers: map[string]oncall.Receiver{"phone": {Name: "phone", Endpoints: []oncall.Endpoint{oncall.PageEndpoint("phone", 0)}}},
 	}}
 	m.open(41, "DiskFull")

@@ -65,6 +65,8 @@ type Options struct {
 	Openings   Openings   // opens incidents by hand; nil: nobody can
 	Heartbeats Heartbeats // hears dead man's switches; nil: there are none
 
+	Overrides Overrides // nil: who is on call cannot be changed here
+
 	Alertmanager *Alertmanager // what stands behind Alertmanager's API; nil: there is no such API
 
 	ExternalURL *url.URL // for people; its origin may send forms. Never nil.
@@ -143,7 +145,23 @@ func (w *Web) apiRoutes() []route {
 	for _, a := range actions {
 		routes = append(routes, route{"POST", one + "/" + string(a.kind), w.actHandler(a)})
 	}
-	return append(routes, route{"POST", one + "/silence", w.silenceIncident})
+	return append(append(routes, route{"POST", one + "/silence", w.silenceIncident}), w.scheduleRoutes()...)
+}
+
+// scheduleRoutes are those of the own API that are about who is on call.
+func (w *Web) scheduleRoutes() []route {
+	schedule, overrides := apiBase+"/schedules/{name}", apiBase+"/overrides"
+	return []route{
+		{"GET", apiBase + "/schedules", w.listSchedules},
+		{"GET", schedule, w.getSchedule},
+		{"GET", schedule + "/coverage", w.getCoverage},
+		{"GET", apiBase + "/oncall", w.getOnCall},
+		{"GET", apiBase + "/calendar", w.getCalendar},
+		{"GET", overrides, w.listOverrides},
+		{"POST", overrides, w.changeOverrides(overrideAction, http.StatusCreated, w.addOverride)},
+		{"POST", apiBase + "/swaps", w.changeOverrides(swapAction, http.StatusCreated, w.swapShifts)},
+		{"DELETE", overrides + "/{id}", w.changeOverrides(endAction, http.StatusOK, w.endOverride)},
+	}
 }
 
 func (w *Web) probeRoutes() []route {
@@ -184,6 +202,7 @@ func (w *Web) callbackRoutes() []route {
 		{"POST", "/hooks/ack/{token}", w.ackByLink},
 		{"GET", "/hooks/heartbeat/{name}", w.beat},
 		{"POST", "/hooks/heartbeat/{name}", w.beat},
+		{"GET", "/calendar/{token}", w.calendar},
 		{"GET", "/hooks/tocsin.css", w.stylesheet}, // the page of a link needs it where only /hooks/* is exposed
 	}
 }

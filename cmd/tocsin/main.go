@@ -37,6 +37,7 @@ type cli struct {
 	Config   configCmd   `cmd:"" help:"Print the configuration, its routes, and where an alert would go."`
 	Demo     demoCmd     `cmd:"" help:"Replay a real outage with tocsin on watch. Needs nothing else."`
 	Incident incidentCmd `cmd:"" help:"Open, list, show, acknowledge and resolve incidents of a running tocsin."`
+	Oncall   oncallCmd   `cmd:"" help:"Show and change who is on call: schedules, overrides, swaps, coverage, calendars."`
 	Silence  silenceCmd  `cmd:"" help:"Add, list, preview and expire silences of a running tocsin."`
 	Why      whyCmd      `cmd:"" help:"Explain an incident: what fired, who was told, and why."`
 	Health   healthCmd   `cmd:"" help:"Ask a running tocsin how it is, for container health checks."`

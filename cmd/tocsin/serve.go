@@ -237,7 +237,7 @@ func (d *daemon) wire(ports *listeners) {
 	d.heartbeats = notifier.NewHeartbeats(notifier.HeartbeatOptions{Store: d.store, Logger: d.log.With("component", "heartbeats"), Registerer: d.registry})
 	d.loops.Store(&loops{d.dispatcher, d.incidents, d.deliveries, make(chan struct{}, 1), d.heartbeats})
 	d.web = web.New(web.Options{
-		Acts: d.acts, Openings: d.acts, Heartbeats: d.heartbeats, Store: d.store, Rules: d.evaluator, Evaluated: d.evaluator.Ready, Policy: d.policy, Reload: d.reload,
+		Acts: d.acts, Overrides: d.overrides, Openings: d.acts, Heartbeats: d.heartbeats, Store: d.store, Rules: d.evaluator, Evaluated: d.evaluator.Ready, Policy: d.policy, Reload: d.reload,
 		User: d.flags.Web.user, Slack: d.slackHandlers,
 		Alertmanager: &web.Alertmanager{Dispatch: d.dispatcher, Store: d.store, Silences: d.silences, Mode: d.flags.matcherMode(),
 			Receivers: d.receivers, Original: d.original, RouteLabels: d.routeLabels,
