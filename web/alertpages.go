@@ -27,7 +27,7 @@ const (
 // alertsPage is the groups of alerts that fire.
 type alertsPage struct {
 	layout
-	Filter              string
+	Filter, Receiver    string // Receiver: only what goes to it; "": to all
 	Silenced, Inhibited bool   // show those too
 	Wrong               string // what is wrong with the filter
 	Idle                bool   // this process cannot say which alerts there are
@@ -61,7 +61,7 @@ type alertRow struct {
 
 func (w *Web) showAlerts(rw http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
-	p := alertsPage{layout: w.layout(r, "Alerts"), Filter: strings.TrimSpace(q.Get("filter")), Silenced: q.Get("silenced") != "", Inhibited: q.Get("inhibited") != ""}
+	p := alertsPage{layout: w.layout(r, "Alerts"), Filter: strings.TrimSpace(q.Get("filter")), Receiver: q.Get("receiver"), Silenced: q.Get("silenced") != "", Inhibited: q.Get("inhibited") != ""}
 	p.Refresh = 30
 	f := alertFilter{active: true, silenced: p.Silenced, inhibited: p.Inhibited, muted: true}
 	status := http.StatusOK
@@ -70,6 +70,9 @@ func (w *Web) showAlerts(rw http.ResponseWriter, r *http.Request) {
 		status, p.Wrong, p.Refresh = http.StatusBadRequest, err.Error(), 0
 	}
 	f.matchers = matchers
+	if p.Receiver != "" {
+		f.named = map[string]bool{p.Receiver: true}
+	}
 	if p.Idle = !w.o.Alertmanager.Dispatch.Ready(); p.Idle {
 		status = http.StatusServiceUnavailable
 	}
@@ -83,6 +86,9 @@ func (w *Web) showAlerts(rw http.ResponseWriter, r *http.Request) {
 
 // add draws a group, if it holds something that is wanted.
 func (p *alertsPage) add(g notifier.GroupView, f *alertFilter) {
+	if !f.takesReceiver(g.Receiver) {
+		return
+	}
 	row := groupRow{Labels: labelsOf(g.Labels), Receiver: g.Receiver, MutedBy: g.MutedBy}
 	if !g.Labels.IsEmpty() {
 		row.Silence = silenceQuery(g.Labels)

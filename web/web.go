@@ -186,6 +186,7 @@ func (w *Web) consoleRoutes() []route {
 		return routes
 	}
 	return append(routes,
+		route{"GET", "/static/oldlinks.js", w.oldLinks},
 		route{"GET", "/alerts", w.showAlerts},
 		route{"GET", "/silences", w.showSilences},
 		route{"POST", "/silences", w.setSilence},
