@@ -34,6 +34,7 @@ const (
 type cli struct {
 	Serve    serveCmd    `cmd:"" help:"Watch Prometheus and page people."`
 	Check    checkCmd    `cmd:"" help:"Check rule files, or a configuration with all that it names."`
+	Simulate simulateCmd `cmd:"" help:"Play an incident through before it happens: who is told, when, and why."`
 	Config   configCmd   `cmd:"" help:"Print the configuration, its routes, and where an alert would go."`
 	Demo     demoCmd     `cmd:"" help:"Replay a real outage with tocsin on watch. Needs nothing else."`
 	Incident incidentCmd `cmd:"" help:"Open, list, show, acknowledge and resolve incidents of a running tocsin."`
