@@ -180,18 +180,25 @@ func BenchmarkBinary(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-func (w *world) rssMB(b *testing.B) float64 {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", w.proc.Process.Pid))
+func (w *world) rssMB(b *testing.B) float64      { return rssMB(b, w.proc.Process.Pid) }
+func (w *world) cpuSeconds(b *testing.B) float64 { return cpuSeconds(b, w.proc.Process.Pid) }
+
+// rssMB is what a process holds in memory, peakMB the most that it ever held.
+func rssMB(b *testing.B, pid int) float64  { return memoryMB(b, pid, "VmRSS:") }
+func peakMB(b *testing.B, pid int) float64 { return memoryMB(b, pid, "VmHWM:") }
+
+func memoryMB(b *testing.B, pid int, field string) float64 {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		b.Skip("resident memory is read from /proc, which is not here:", err)
 	}
-	_, rest, _ := strings.Cut(string(text), "VmRSS:")
+	_, rest, _ := strings.Cut(string(text), field)
 	kb, _ := strconv.ParseFloat(strings.Fields(rest)[0], 64)
 	return kb / 1024
 }
 
-func (w *world) cpuSeconds(b *testing.B) float64 {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", w.proc.Process.Pid))
+func cpuSeconds(b *testing.B, pid int) float64 {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		b.Fatal(err)
 	}

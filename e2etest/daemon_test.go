@@ -24,7 +24,7 @@ type program struct {
 
 // programs returns what a scenario runs against: tocsin, and an Alertmanager where there is one of the
 // version that tocsin follows.
-func programs(t *testing.T) []program {
+func programs(t testing.TB) []program {
 	t.Helper()
 	list := []program{ours()}
 	path := os.Getenv("ALERTMANAGER")

@@ -1,9 +1,12 @@
 package e2etest
 
 import (
+	"bytes"
+	"net/http"
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -53,5 +56,29 @@ func TestMigrationGuide(t *testing.T) {
 				t.Errorf("the guide does not say what becomes of --%s", name)
 			}
 		}
+	}
+}
+
+// TestSilencesTravel: what the migration guide says of taking silences along, with amtool.
+func TestSilencesTravel(t *testing.T) {
+	amtool, err := exec.LookPath("amtool")
+	if err != nil {
+		t.Skip("amtool is not installed:", err)
+	}
+	config := newHooks(t).config(route("", "1s", "1m", "1h"))
+	from, to := newDaemon(t, ours(), config), newDaemon(t, ours(), config)
+	from.setSilence(equals("alertname", "disk"), like("host", "a.*"))
+	out, err := exec.Command(amtool, "--alertmanager.url="+from.url(), "silence", "query", "-o", "json").Output()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	in := exec.Command(amtool, "--alertmanager.url="+to.url(), "silence", "import")
+	in.Stdin = bytes.NewReader(out)
+	if out, err := in.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	var silences []struct{ Matchers []matcher }
+	if to.status(http.MethodGet, "/api/v2/silences", nil, &silences); len(silences) != 1 || !slices.Equal(silences[0].Matchers, []matcher{equals("alertname", "disk"), like("host", "a.*")}) {
+		t.Errorf("%+v", silences)
 	}
 }
