@@ -29,6 +29,7 @@ var arrows = map[string][]string{
 	"notifier":                {"rules", "oncall", "problem"},
 	"notifier/slack":          {"notifier", "oncall", "problem"},
 	"notifier/pager":          {"notifier", "oncall", "problem"},
+	"notifier/watchdog":       {"notifier", "oncall", "problem", "evaluator/httpconf"},
 	"notifier/alertmanager":   {"notifier", "oncall", "problem"},
 	"store":                   {"oncall"},
 	"rules":                   {"oncall", "problem"},

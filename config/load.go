@@ -17,6 +17,7 @@ import (
 
 	"tocsin/notifier/pager"
 	"tocsin/notifier/slack"
+	"tocsin/notifier/watchdog"
 	"tocsin/oncall"
 	"tocsin/problem"
 	"tocsin/rules"
@@ -53,6 +54,7 @@ type block struct {
 	Escalations        *yaml.Node                                `yaml:"escalations"`
 	Receivers          *yaml.Node                                `yaml:"receivers"`
 	Heartbeats         *yaml.Node                                `yaml:"heartbeats"`
+	Watchdog           *yaml.Node                                `yaml:"watchdog"`
 
 	// The rest is decoded by Alertmanager's own parser.
 
@@ -68,9 +70,8 @@ type block struct {
 
 // later says of each section that this build does not support what would be lost without it.
 var later = map[string]string{
-	"actions":  "no remediation would run",
-	"jobs":     "no job would run",
-	"watchdog": "no pulse would be sent, and the far end would raise an alarm",
+	"actions": "no remediation would run",
+	"jobs":    "no job would run",
 }
 
 // ExplainKey refuses the sections of a later build, and knows the keys of prometheus.yml.
@@ -180,6 +181,10 @@ func (l *loading) sections(b *block) {
 	}
 	if b.Heartbeats != nil {
 		l.heartbeats(b.Heartbeats)
+	}
+	if b.Watchdog != nil {
+		l.plan.Watchdog, p = watchdog.DecodeConfig(l.doc, b.Watchdog)
+		l.problems = append(l.problems, p...)
 	}
 	l.alertmanager(b)
 }

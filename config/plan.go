@@ -17,6 +17,7 @@ import (
 	"tocsin/notifier/alertmanager"
 	"tocsin/notifier/pager"
 	"tocsin/notifier/slack"
+	"tocsin/notifier/watchdog"
 	"tocsin/oncall"
 	"tocsin/rules"
 )
@@ -36,6 +37,7 @@ type Plan struct {
 	Alertmanagers      []alertmanagers.Config // none: alerts are sent on to nobody
 	Policy             oncall.Policy          // without ExternalURL and LinkKey, which cmd adds
 	Heartbeats         []oncall.Heartbeat     // in order of the file
+	Watchdog           *watchdog.Config       // nil: no pulse is sent
 	Slack              *slack.Config          // nil: no Slack
 	Pages              map[oncall.Endpoint]pager.Config
 	Alertmanager       *alertmanager.Config // the sections that Alertmanager defines; nil: the file has none of them

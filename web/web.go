@@ -64,6 +64,7 @@ type Options struct {
 
 	Openings   Openings   // opens incidents by hand; nil: nobody can
 	Heartbeats Heartbeats // hears dead man's switches; nil: there are none
+	Watchdog   Watchdog   // tocsin's own pulse; nil: none
 
 	Overrides Overrides // nil: who is on call cannot be changed here
 
@@ -169,6 +170,7 @@ func (w *Web) probeRoutes() []route {
 	return []route{
 		{"GET", "/-/healthy", w.healthy},
 		{"GET", "/-/ready", w.ready},
+		{"GET", "/-/watchdog", w.watchdog},
 		{"POST", "/-/reload", w.reload},
 		{"PUT", "/-/reload", w.reload},
 		{"GET", "/metrics", metrics.ServeHTTP},

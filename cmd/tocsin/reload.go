@@ -20,6 +20,7 @@ import (
 	"tocsin/notifier/alertmanager"
 	"tocsin/notifier/pager"
 	"tocsin/notifier/slack"
+	"tocsin/notifier/watchdog"
 	"tocsin/oncall"
 	"tocsin/problem"
 )
@@ -34,8 +35,9 @@ type generation struct {
 	slack    *slack.Adapter // nil: no Slack
 	pager    *pager.Pager
 	senders  *alertmanager.Senders
-	metrics  *lateMetrics // of slack
-	sending  *lateMetrics // of senders
+	pulse    *watchdog.Target // nil: no pulse is sent
+	metrics  *lateMetrics     // of slack
+	sending  *lateMetrics     // of senders
 }
 
 // loadPlan reads the configuration. Problems come back as one error that prints them with their places;
@@ -83,6 +85,11 @@ func (d *daemon) build(plan *config.Plan, before *generation) (*generation, erro
 	}); err != nil {
 		return nil, err
 	}
+	if plan.Watchdog != nil {
+		if g.pulse, err = watchdog.NewTarget(*plan.Watchdog, nil); err != nil {
+			return nil, err
+		}
+	}
 	switch {
 	case plan.Slack == nil:
 	case before != nil && before.slack != nil && reflect.DeepEqual(plan.Slack, before.plan.Slack):
@@ -122,6 +129,8 @@ func (d *daemon) enact(g *generation) {
 	d.redirect(g.plan)
 	d.evaluator.Apply(g.eval)
 	d.heartbeats.Apply(g.plan.Heartbeats, g.plan.ExternalLabels)
+	d.onWatch()
+	d.watchdog.Apply(g.pulse)
 	d.incidents.Wake()
 	d.deliveries.Wake()
 	if before != nil {
@@ -135,6 +144,7 @@ func (g *generation) close(next *generation) {
 		g.slack.Close()
 	}
 	g.pager.Close()
+	g.pulse.Close()
 	g.senders.Close()
 	closeBackends(g.backends)
 }

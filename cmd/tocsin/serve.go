@@ -23,6 +23,7 @@ import (
 
 	"tocsin/evaluator"
 	"tocsin/notifier"
+	"tocsin/notifier/watchdog"
 	"tocsin/oncall"
 	"tocsin/store"
 	"tocsin/web"
@@ -66,6 +67,8 @@ type daemon struct {
 	incidents  *notifier.Incidents
 	deliveries *notifier.Deliveries
 	heartbeats *notifier.Heartbeats
+	watchdog   *watchdog.Watchdog
+	watchSince atomic.Int64 // nanoseconds: when this process took over, or a plan came into force
 	acts       *notifier.Acts
 	web        *web.Web
 
@@ -235,9 +238,11 @@ func (d *daemon) wire(ports *listeners) {
 		Logger: d.log.With("component", "overrides"), Registerer: d.registry})
 	d.handoffs = notifier.NewHandoffs(notifier.HandoffOptions{Store: d.store, Logger: d.log.With("component", "handoffs"), Registerer: d.registry})
 	d.heartbeats = notifier.NewHeartbeats(notifier.HeartbeatOptions{Store: d.store, Logger: d.log.With("component", "heartbeats"), Registerer: d.registry})
+	d.watchdog = watchdog.New(watchdog.Options{Checks: d.selfChecks(), Version: version.Version, Logger: d.log.With("component", "watchdog"), Registerer: d.registry})
 	d.loops.Store(&loops{d.dispatcher, d.incidents, d.deliveries, make(chan struct{}, 1), d.heartbeats})
 	d.web = web.New(web.Options{
-		Acts: d.acts, Overrides: d.overrides, Openings: d.acts, Heartbeats: d.heartbeats, Store: d.store, Rules: d.evaluator, Evaluated: d.evaluator.Ready, Policy: d.policy, Reload: d.reload,
+		Acts: d.acts, Overrides: d.overrides, Openings: d.acts, Heartbeats: d.heartbeats, Watchdog: d.watchdog,
+		Store: d.store, Rules: d.evaluator, Evaluated: d.evaluator.Ready, Policy: d.policy, Reload: d.reload,
 		User: d.flags.Web.user, Slack: d.slackHandlers,
 		Alertmanager: &web.Alertmanager{Dispatch: d.dispatcher, Store: d.store, Silences: d.silences, Mode: d.flags.matcherMode(),
 			Receivers: d.receivers, Original: d.original, RouteLabels: d.routeLabels,
@@ -303,6 +308,7 @@ func (d *daemon) work(ctx context.Context) error {
 
 // hold runs the loops while the lease is ours.
 func (d *daemon) hold(ctx context.Context, lease oncall.Lease, aliveAt time.Time) error {
+	d.onWatch()
 	d.log.Info("This process has the watch", "epoch", lease.Epoch, "previous_process_alive_at", aliveAt)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return d.outputs.send(ctx, lease) })
@@ -312,6 +318,7 @@ func (d *daemon) hold(ctx context.Context, lease oncall.Lease, aliveAt time.Time
 	g.Go(func() error { return d.deliveries.Run(ctx, lease) })
 	g.Go(func() error { return d.handoffs.Run(ctx, lease) })
 	g.Go(func() error { return d.heartbeats.Run(ctx, lease, aliveAt) })
+	g.Go(func() error { d.watchdog.Run(ctx, lease); return nil })
 	return g.Wait()
 }
 

@@ -86,6 +86,7 @@ func Run(t *testing.T, fresh func(testing.TB) Database) {
 		{"overrides/prune", testPruneOverrides},
 		{"handoffs/latest", testHandoffs},
 		{"heartbeats", testHeartbeats},
+		{"backlog", testBacklog},
 		{"leases/epochs", testLeases},
 		{"leases/hold", testHold},
 		{"meta/secrets", testSecrets},

@@ -1,0 +1,49 @@
+package storetest
+
+import (
+	"testing"
+	"time"
+
+	"tocsin/oncall"
+)
+
+// testBacklog: what waits for too long is found, what is on its way is not.
+func testBacklog(t *testing.T, e *env) {
+	e.must(e.s.Writable(e.ctx(), e.write()))
+	lost := e.lease
+	lost.Epoch++
+	e.wantErr(e.s.Writable(e.ctx(), oncall.Write{Now: e.now, Lease: &lost}), oncall.ErrLeaseLost)
+
+	find := func(cut time.Time, read int64) oncall.Backlog {
+		t.Helper()
+		b, err := e.s.Backlog(e.ctx(), cut, read)
+		e.must(err)
+		return b
+	}
+	later := start.Add(2 * time.Minute)
+	equal(t, find(later, 0), oncall.Backlog{})
+
+	e.must(e.s.Receive(e.ctx(), oncall.Write{Now: start}, []oncall.PostedAlert{{Labels: change(oncall.ChangeFiring, "x", "A", "").Labels, StartsAt: start, EndsAt: later}}))
+	equal(t, find(later, 0).Received.IsZero(), false)
+	equal(t, find(later, 1).Received.IsZero(), true)
+	equal(t, find(start.Add(-time.Second), 0).Received.IsZero(), true)
+
+	c := change(oncall.ChangeFiring, "x", "A", "waits")
+	c.At = start
+	e.hand(c)
+	equal(t, find(later, 1).Change.IsZero(), false)
+	e.apply(10)
+	equal(t, find(later, 1).Change.IsZero(), true)
+
+	e.update(1, func(_ oncall.Incident, d *oncall.Decision) { d.Incident.NextAt = start.Add(time.Minute) })
+	equal(t, find(later, 1).Timer.IsZero(), false)
+	equal(t, find(start, 1).Timer.IsZero(), true)
+	e.update(1, func(_ oncall.Incident, d *oncall.Decision) { d.Incident.NextAt = time.Time{} })
+
+	page := find(later, 1)
+	equal(t, page.Page.IsZero(), false) // that of e.apply's incident
+	claims, _, err := e.s.ClaimDeliveries(e.ctx(), oncall.Write{Now: later, Lease: &e.lease}, 10, func(oncall.Endpoint) int { return 10 })
+	e.must(err)
+	equal(t, len(claims) > 0, true)
+	equal(t, find(later, 1), oncall.Backlog{})
+}
