@@ -200,3 +200,26 @@ func TestParseWhen(t *testing.T) {
 		}
 	}
 }
+
+// TestStartOfDay: a day begins at its first instant, also where clocks skip midnight.
+func TestStartOfDay(t *testing.T) {
+	for _, c := range []struct{ zone, day, want string }{
+		{"Europe/Madrid", "2026-03-29", "2026-03-29T00:00:00+01:00"},
+		{"Africa/Cairo", "2023-04-28", "2023-04-28T01:00:00+03:00"},
+		{"America/Sao_Paulo", "2018-11-04", "2018-11-04T01:00:00-02:00"},
+		{"Atlantic/Azores", "2026-03-29", "2026-03-29T01:00:00Z"},
+		{"America/Havana", "2026-11-01", "2026-11-01T00:00:00-04:00"},
+	} {
+		loc, err := time.LoadLocation(c.zone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		day, err := time.Parse(time.DateOnly, c.day)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := StartOfDay(day.Add(12*time.Hour), loc).In(loc).Format(time.RFC3339); got != c.want {
+			t.Errorf("%s in %s begins at %s, want %s", c.day, c.zone, got, c.want)
+		}
+	}
+}

@@ -48,3 +48,10 @@ func passedAt(t time.Time, loc *time.Location) time.Time {
 	}
 	return passed
 }
+
+// StartOfDay is the first instant of a day on a zone's clocks, also where they skip midnight. Of date only year, month
+// and day count.
+func StartOfDay(date time.Time, loc *time.Location) time.Time {
+	y, m, d := date.Date()
+	return instantOf(time.Date(y, m, d, 0, 0, 0, 0, time.UTC), loc)
+}

@@ -111,6 +111,42 @@ func TestOverridesOverHTTP(t *testing.T) {
 	}
 }
 
+func TestSchedulesPage(t *testing.T) {
+	m := newMemory()
+	at := now()
+	m.policy.Overrides = []oncall.Override{
+		{ID: "ov1", Schedule: "primary", Kind: oncall.OverrideAdd, User: "<bo>", From: at.Add(time.Hour), To: at.Add(2 * time.Hour), Author: "dee"},
+		{ID: "ov2", Schedule: "primary", Kind: oncall.OverrideRemove, User: "gone", From: at.Add(time.Hour), To: at.Add(2 * time.Hour)},
+	}
+	m.policy.Schedules["empty"] = oncall.Schedule{Name: "empty"}
+	h := site(t, m, nil).Handler()
+	for target, c := range map[string]struct {
+		has   []string
+		lacks string
+	}{
+		"/schedules":                                  {[]string{`aria-current="date"`, "today", ">ana</span>", ">cy</span>", "nobody", "Europe/Madrid", "&lt;bo&gt; too (by dee)", "changes nothing: there is no user gone any more", "Then "}, "style="},
+		"/schedules?schedule=primary":                 {[]string{"primary"}, "empty"},
+		"/schedules?schedule=%3Cb%3E":                 {[]string{"There is no schedule &lt;b&gt;."}, "<table"},
+		"/schedules?from=2024-03-31&schedule=primary": {[]string{"25 Mar", "7 Apr", ">Today<", "?from=2024-04-08"}, "aria-current"},
+	} {
+		rec := ask(h, "GET", target, "")
+		if rec.Code != 200 {
+			t.Fatal(target, rec.Code)
+		}
+		for _, part := range c.has {
+			if !strings.Contains(rec.Body.String(), part) {
+				t.Errorf("%s lacks %q", target, part)
+			}
+		}
+		if strings.Contains(rec.Body.String(), c.lacks) {
+			t.Errorf("%s has %q", target, c.lacks)
+		}
+	}
+	if rec := ask(h, "GET", "/schedules?from=soon", ""); rec.Code != http.StatusBadRequest {
+		t.Error(rec.Code)
+	}
+}
+
 func TestCalendar(t *testing.T) {
 	m := newMemory()
 	w := site(t, m, nil)

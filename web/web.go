@@ -180,6 +180,7 @@ func (w *Web) probeRoutes() []route {
 func (w *Web) consoleRoutes() []route {
 	routes := []route{
 		{"GET", "/{$}", w.showIncidents},
+		{"GET", "/schedules", w.showSchedules},
 		{"GET", "/incidents/{number}", w.showIncident},
 		{"POST", "/incidents/{number}/{action}", w.pressed},
 		{"GET", "/static/tocsin.css", w.stylesheet},
