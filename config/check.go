@@ -2,6 +2,8 @@ package config
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"tocsin/oncall"
 	"tocsin/problem"
@@ -51,6 +53,8 @@ func (l *loading) check() {
 			l.checkUser(ref, usersAt)
 		case string(oncall.TargetSchedule):
 			l.checkSchedule(ref)
+		case oncall.RefInterval:
+			l.checkInterval(ref)
 		}
 	}
 }
@@ -75,6 +79,20 @@ func (l *loading) checkReceiver(ref oncall.Ref) {
 	} else if len(r.Endpoints)+len(r.Integrations) == 0 && !l.unread {
 		l.add(ref.At.Errorf("receiver %q has no integrations: it would tell nobody", ref.Name).WithHint("add page_configs, or another list such as webhook_configs, to the receiver"))
 	}
+}
+
+// checkInterval reports an unknown time interval.
+func (l *loading) checkInterval(ref oncall.Ref) {
+	intervals := l.plan.Policy.Routing.TimeIntervals
+	if _, ok := intervals[ref.Name]; ok || l.unread {
+		return
+	}
+	p := ref.At.Errorf("unknown %s %q", ref.Kind, ref.Name)
+	if len(intervals) == 0 {
+		l.add(p.WithHint("the section time_intervals defines them"))
+		return
+	}
+	l.add(p.WithHint("%s", problem.DidYouMean(ref.Name, slices.Collect(maps.Keys(intervals)))))
 }
 
 // checkUser reports a target who does not exist, or who cannot be reached.

@@ -144,7 +144,7 @@ func (l *Incidents) setAside(ctx context.Context, lease oncall.Lease, cause erro
 // at once, so that its first tier is told by the next tick.
 func (l *Incidents) openBare(now time.Time, in oncall.Incident, changes []oncall.AlertChange) oncall.Decision {
 	if in.State != "" {
-		in.Round, in.Reopens, in.ResolvedAt, in.NextTier, in.Turns = in.Round+1, in.Reopens+1, time.Time{}, 0, 0
+		in.Round, in.Reopens, in.ResolvedAt, in.NextTier, in.Turns, in.ToldTiers = in.Round+1, in.Reopens+1, time.Time{}, 0, 0, nil
 	}
 	in.State, in.TriggeredAt, in.RoundAt, in.Anchor, in.NextAt = oncall.IncidentTriggered, now, now, now, now
 	in.Policy, _ = l.policy.Load().Escalation(in.Escalation)

@@ -18,7 +18,7 @@ import (
 // the core relies on. Names that point elsewhere are returned as Refs: only who has read all files can say
 // whether they exist.
 
-// Ref is a name used at a place. Kind is "escalation", or a TargetKind. An escalation with an empty Name
+// Ref is a name used at a place. Kind is "escalation", "time interval", or a TargetKind. An escalation with an empty Name
 // is an alert that names none.
 type Ref struct {
 	Kind string
@@ -29,11 +29,15 @@ type Ref struct {
 // RefEscalation is the Kind of a Ref to an escalation.
 const RefEscalation = "escalation"
 
+// RefInterval is the Kind of a Ref to one of the time_intervals.
+const RefInterval = "time interval"
+
 type userBlock struct {
 	Name     problem.At[string] `yaml:"name"`
 	Slack    problem.At[string] `yaml:"slack"`
 	TimeZone problem.At[string] `yaml:"time_zone"`
 	Contacts []*yaml.Node       `yaml:"contacts"`
+	Daytime  *yaml.Node         `yaml:"daytime"`
 }
 
 type contactBlock struct {
@@ -68,9 +72,16 @@ func DecodeUsers(d *problem.Document, n *yaml.Node) (users []problem.At[User], r
 			slackIDs[u.Slack] = u.Name
 		}
 		// The empty name and "Local" are accepted by LoadLocation, and mean another zone on another machine.
-		if _, err := time.LoadLocation(u.TimeZone); b.TimeZone.IsSet() && (err != nil || u.TimeZone == "" || u.TimeZone == "Local") {
+		loc, err := time.LoadLocation(u.TimeZone)
+		if b.TimeZone.IsSet() && (err != nil || u.TimeZone == "" || u.TimeZone == "Local") {
 			problems = append(problems, b.TimeZone.Place.Errorf("unknown time zone %q", u.TimeZone).
 				WithHint("expected an IANA name such as Europe/Madrid"))
+		} else {
+			u.Location = loc
+		}
+		if b.Daytime != nil {
+			daytime, l := decodeDaytime(d, b.Daytime)
+			u.Daytime, problems = daytime, append(problems, l...)
 		}
 		contacts, used, l := decodeContacts(d, b)
 		u.Contacts = contacts
@@ -78,6 +89,24 @@ func DecodeUsers(d *problem.Document, n *yaml.Node) (users []problem.At[User], r
 		users = append(users, problem.At[User]{Value: u, Place: b.Name.Place})
 	}
 	return users, refs, append(problems, Unique("user", users, func(u User) string { return u.Name })...)
+}
+
+// decodeDaytime decodes when a user is told of what has a low urgency: an interval as in time_intervals, or a list.
+func decodeDaytime(d *problem.Document, n *yaml.Node) (Restriction, problem.List) {
+	nodes := []*yaml.Node{n}
+	if n.Kind == yaml.SequenceNode {
+		nodes = n.Content
+	}
+	dec := scheduleDecoder{doc: d}
+	var r Restriction
+	for _, node := range nodes {
+		r = append(r, dec.interval(node))
+	}
+	if len(nodes) == 0 {
+		dec.add(d.At(n).Errorf("daytime is empty: this user would never be told of what has a low urgency").
+			WithHint("leave it out for 9 to 18 o'clock on every day"))
+	}
+	return r, dec.problems
 }
 
 func decodeContacts(d *problem.Document, user userBlock) (contacts []Contact, refs []Ref, problems problem.List) {
@@ -125,173 +154,6 @@ func checkChannel(c problem.At[string], or string) problem.List {
 		p = p.WithHint("did you mean '#%s'?", c.Value)
 	}
 	return problem.List{p}
-}
-
-type escalationBlock struct {
-	Name          problem.At[string]        `yaml:"name"`
-	GroupBy       *yaml.Node                `yaml:"group_by"`
-	AckTimeout    problem.At[time.Duration] `yaml:"ack_timeout"`
-	DeliverWithin problem.At[time.Duration] `yaml:"deliver_within"`
-	Repeat        *yaml.Node                `yaml:"repeat"`
-	Tiers         []*yaml.Node              `yaml:"tiers"`
-}
-
-type repeatBlock struct {
-	Every problem.At[time.Duration] `yaml:"every"`
-	Times problem.At[int]           `yaml:"times"`
-}
-
-type tierBlock struct {
-	After    problem.At[time.Duration] `yaml:"after"`
-	Slack    problem.Strings           `yaml:"slack"`
-	User     problem.Strings           `yaml:"user"`
-	Receiver problem.Strings           `yaml:"receiver"`
-}
-
-// ExplainKey refuses what a later build will do: a tier that silently told nobody would lose pages.
-func (tierBlock) ExplainKey(key string) (message, hint string) {
-	switch TargetKind(key) {
-	case TargetSchedule:
-		return `"schedule" is not supported by this build yet`, "whoever is on call would not be paged: name users, or a receiver, instead"
-	case TargetAction:
-		return `"action" is not supported by this build yet`, "the remediation would not run: remove it"
-	}
-	return "", ""
-}
-
-// DecodeEscalations decodes an escalations section, of the configuration or of a rule file.
-func DecodeEscalations(d *problem.Document, n *yaml.Node) (escalations []problem.At[Escalation], refs []Ref, problems problem.List) {
-	var nodes []*yaml.Node
-	problems = d.Decode(n, &nodes)
-	for _, node := range nodes {
-		e, used, l := decodeEscalation(d, node)
-		escalations, refs, problems = append(escalations, e), append(refs, used...), append(problems, l...)
-	}
-	return escalations, refs, append(problems, Unique("escalation", escalations, func(e Escalation) string { return e.Name })...)
-}
-
-func decodeEscalation(d *problem.Document, node *yaml.Node) (problem.At[Escalation], []Ref, problem.List) {
-	var b escalationBlock
-	problems := d.Decode(node, &b)
-	problems = append(problems, checkName(d.At(node), b.Name, "escalation")...)
-	e := Escalation{Name: b.Name.Value, GroupBy: []string{"alertname"}, AckTimeout: b.AckTimeout.Value, DeliverWithin: DefaultDeliverWithin}
-	for _, positive := range []problem.At[time.Duration]{b.AckTimeout, b.DeliverWithin} {
-		if positive.IsValid() && positive.Value <= 0 {
-			problems = append(problems, positive.Place.Errorf("expected a duration above 0").WithHint("leave it out for the default"))
-		}
-	}
-	if b.DeliverWithin.IsSet() {
-		e.DeliverWithin = b.DeliverWithin.Value
-	}
-	if b.GroupBy != nil {
-		groupBy, l := decodeGroupBy(d, b.GroupBy)
-		e.GroupBy, problems = groupBy, append(problems, l...)
-	}
-	var refs []Ref
-	for _, tier := range b.Tiers {
-		t, used, l := decodeTier(d, tier, e.Tiers)
-		e.Tiers, refs, problems = append(e.Tiers, t), append(refs, used...), append(problems, l...)
-	}
-	if len(b.Tiers) == 0 {
-		problems = append(problems, d.At(node).Errorf("escalation %q has no tiers: nobody would be told", e.Name).
-			WithHint("such as: tiers: [{slack: '#alerts'}]"))
-	}
-	if b.Repeat != nil {
-		repeat, l := decodeRepeat(d, b.Repeat, e.Tiers)
-		e.Repeat, problems = repeat, append(problems, l...)
-	}
-	return problem.At[Escalation]{Value: e, Place: b.Name.Place}, refs, problems
-}
-
-func decodeGroupBy(d *problem.Document, n *yaml.Node) ([]string, problem.List) {
-	var names []problem.At[string]
-	problems := d.Decode(n, &names)
-	if len(names) == 0 && len(problems) == 0 {
-		problems = append(problems, d.At(n).Errorf("group_by needs at least one label name").WithHint("leave it out for [alertname]"))
-	}
-	var out []string
-	for _, name := range names {
-		switch {
-		case name.Value == "...":
-			problems = append(problems, name.Place.Errorf(`group_by "..." is not supported by this build yet`).
-				WithHint("name the labels that make alerts one incident"))
-		case !model.UTF8Validation.IsValidLabelName(name.Value):
-			problems = append(problems, name.Place.Errorf("invalid label name %q", name.Value))
-		case slices.Contains(out, name.Value):
-			problems = append(problems, name.Place.Errorf("label %q is given twice", name.Value))
-		}
-		out = append(out, name.Value)
-	}
-	return out, problems
-}
-
-// decodeTier decodes a tier that comes after others. Its targets are told in the order of the file.
-func decodeTier(d *problem.Document, n *yaml.Node, others []Tier) (Tier, []Ref, problem.List) {
-	var b tierBlock
-	problems := d.Decode(n, &b)
-	t := Tier{After: b.After.Value}
-	if last := len(others) - 1; last >= 0 && t.After < others[last].After {
-		at := b.After.Place
-		if !b.After.IsSet() {
-			at = d.At(n)
-		}
-		problems = append(problems, at.Errorf("after must not decrease: the tier before it has %s", model.Duration(others[last].After)).
-			WithHint("after counts from the trigger, not from the tier before"))
-		t.After = others[last].After
-	}
-	var refs []Ref
-	for _, c := range b.Slack {
-		problems = append(problems, checkChannel(c, "")...)
-		refs = append(refs, Ref{string(TargetSlack), c.Value, c.Place})
-	}
-	for _, u := range b.User {
-		refs = append(refs, Ref{string(TargetUser), u.Value, u.Place})
-	}
-	for _, r := range b.Receiver {
-		refs = append(refs, Ref{string(TargetReceiver), r.Value, r.Place})
-	}
-	slices.SortStableFunc(refs, func(a, b Ref) int {
-		if a.At.Line != b.At.Line {
-			return a.At.Line - b.At.Line
-		}
-		return a.At.Column - b.At.Column
-	})
-	for _, r := range refs {
-		target := Target{Kind: TargetKind(r.Kind), Name: r.Name}
-		// A delivery's key is made from tier and target: twice the same would be one page anyway.
-		if slices.Contains(t.Targets, target) {
-			problems = append(problems, r.At.Errorf("%s is given twice in this tier", target))
-			continue
-		}
-		t.Targets = append(t.Targets, target)
-	}
-	if len(t.Targets) == 0 && len(problems.Errors()) == 0 {
-		problems = append(problems, d.At(n).Errorf("this tier tells nobody").WithHint("add slack, user or receiver"))
-	}
-	return t, refs, problems
-}
-
-func decodeRepeat(d *problem.Document, n *yaml.Node, tiers []Tier) (Repeat, problem.List) {
-	var b repeatBlock
-	problems := d.Decode(n, &b)
-	at := func(p problem.Place) problem.Place {
-		if p.Line > 0 {
-			return p
-		}
-		return d.At(n)
-	}
-	var last time.Duration
-	if len(tiers) > 0 {
-		last = tiers[len(tiers)-1].After
-	}
-	if len(problems) == 0 && b.Every.Value <= last {
-		problems = append(problems, at(b.Every.Place).Errorf("every must be longer than the last tier's after, %s", model.Duration(last)).
-			WithHint("else a round would begin before the one before it has told everybody"))
-	}
-	if len(problems) == 0 && b.Times.Value < 1 {
-		problems = append(problems, at(b.Times.Place).Errorf("times must be at least 1").WithHint("leave out repeat to tell everybody once"))
-	}
-	return Repeat{Every: b.Every.Value, Times: b.Times.Value}, problems
 }
 
 type receiverBlock struct {

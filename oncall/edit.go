@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // follow takes the escalation as it is configured now, and puts on record what an edit changed for an open incident:
@@ -32,10 +33,13 @@ func (m *machine) follow() {
 
 // takeOver reads what an older version wrote: it had no turns, and tiers were told in the order of the list.
 func (m *machine) takeOver() {
-	if m.in.Turns > 0 || m.in.NextTier == 0 {
+	if m.in.Turns > 0 || m.in.NextTier == 0 || len(m.in.Passed) > 0 {
 		return
 	}
 	m.in.Turns = m.in.NextTier
+	for _, t := range m.in.Policy.Tiers[:min(m.in.NextTier, len(m.in.Policy.Tiers))] {
+		m.in.ToldTiers = append(m.in.ToldTiers, tierKey(t))
+	}
 	for i := range m.in.Notifications {
 		if n := &m.in.Notifications[i]; n.Turn == 0 && n.Tier > 0 {
 			n.Turn = n.Tier
@@ -54,13 +58,10 @@ func escalationEdits(old, now Escalation) []string {
 	say := func(format string, args ...any) {
 		notes = append(notes, "the configuration changed: "+fmt.Sprintf(format, args...))
 	}
-	for i := range max(len(old.Tiers), len(now.Tiers)) {
-		switch {
-		case i >= len(old.Tiers):
-			say("tier %d is new, %s after the trigger: %s", i, short(now.Tiers[i].After), targetList(now.Tiers[i]))
-		case i >= len(now.Tiers):
-			say("there is no tier %d any more (%s)", i, targetList(old.Tiers[i]))
-		default:
+	if !slices.EqualFunc(old.Tiers, now.Tiers, sameTargets) {
+		say("its tiers are now %s (before: %s)", tiersText(now.Tiers), tiersText(old.Tiers))
+	} else {
+		for i := range now.Tiers {
 			for _, text := range tierEdits(old.Tiers[i], now.Tiers[i]) {
 				say("tier %d %s", i, text)
 			}
@@ -78,11 +79,20 @@ func escalationEdits(old, now Escalation) []string {
 	return notes
 }
 
+func tiersText(tiers []Tier) string {
+	if len(tiers) == 0 {
+		return "none"
+	}
+	texts := make([]string, len(tiers))
+	for i, t := range tiers {
+		texts[i] = fmt.Sprintf("%d: %s after %s", i, targetList(t), short(t.After))
+	}
+	return strings.Join(texts, "; ")
+}
+
+// tierEdits says what differs of a tier that tells the same as before.
 func tierEdits(old, now Tier) []string {
 	var texts []string
-	if !sameTargets(old, now) {
-		texts = append(texts, fmt.Sprintf("tells %s (before: %s)", targetList(now), targetList(old)))
-	}
 	if old.After != now.After {
 		texts = append(texts, fmt.Sprintf("is told after %s (before: %s)", short(now.After), short(old.After)))
 	}
@@ -99,11 +109,11 @@ func whenText(c Condition) string {
 	return "when " + c.String()
 }
 
-func durationText(d interface{ Seconds() float64 }) string {
-	if d.Seconds() == 0 {
+func durationText(d time.Duration) string {
+	if d == 0 {
 		return "not set"
 	}
-	return strings.TrimSuffix(fmt.Sprint(d), "m0s")
+	return short(d)
 }
 
 func repeatText(r Repeat) string {
@@ -117,30 +127,33 @@ func repeatText(r Repeat) string {
 // skipped, and none is told twice. A tier is known by what it tells; one that stayed in its place in a list as long as before,
 // and still tells one of those it told, is the same tier.
 func (m *machine) moveTiers(old []Tier) {
-	told := make([]bool, len(old))
-	left := map[string]int{}
-	for i := range old {
-		told[i] = slices.Contains(m.in.ToldBefore, i) || i < m.in.NextTier && !slices.Contains(m.in.Passed, i)
-		if told[i] {
-			left[tierKey(old[i])]++
+	done := make([]bool, len(m.esc.Tiers))
+	keys := slices.Clone(m.in.ToldTiers)
+	for i, t := range m.esc.Tiers {
+		if len(old) != len(m.esc.Tiers) || !m.wasTold(i) || !slices.ContainsFunc(t.Targets, func(x Target) bool { return slices.Contains(old[i].Targets, x) }) {
+			continue
+		}
+		if at := slices.Index(keys, tierKey(old[i])); at >= 0 {
+			done[i], keys[at] = true, tierKey(t)
 		}
 	}
-	done := make([]bool, len(m.esc.Tiers))
-	if len(old) == len(m.esc.Tiers) {
-		for i, t := range m.esc.Tiers {
-			if told[i] && slices.ContainsFunc(t.Targets, func(x Target) bool { return slices.Contains(old[i].Targets, x) }) {
-				done[i] = true
-				left[tierKey(old[i])]--
-			}
+	left := slices.Clone(keys)
+	take := func(key string) bool {
+		at := slices.Index(left, key)
+		if at >= 0 {
+			left = slices.Delete(left, at, at+1)
+		}
+		return at >= 0
+	}
+	for i, t := range m.esc.Tiers {
+		if done[i] {
+			take(tierKey(t))
 		}
 	}
 	for i, t := range m.esc.Tiers {
-		if key := tierKey(t); !done[i] && left[key] > 0 {
-			done[i] = true
-			left[key]--
-		}
+		done[i] = done[i] || take(tierKey(t))
 	}
-	m.in.NextTier, m.in.Passed, m.in.ToldBefore = len(done), nil, nil
+	m.in.NextTier, m.in.Passed, m.in.ToldBefore, m.in.ToldTiers = len(done), nil, nil, keys
 	for i, is := range done {
 		switch {
 		case !is:
@@ -151,6 +164,11 @@ func (m *machine) moveTiers(old []Tier) {
 	}
 	m.in.Exhausted = false // somebody may be left to tell again
 	m.d.Changed = true
+}
+
+// wasTold reports that the tier at an index was told in this round.
+func (m *machine) wasTold(tier int) bool {
+	return m.toldBefore(tier) || tier < m.in.NextTier && !slices.Contains(m.in.Passed, tier)
 }
 
 func tierKey(t Tier) string { return targetList(t) }
@@ -216,7 +234,13 @@ func (m *machine) withoutIt(name string) string {
 	case strings.HasPrefix(name, "the time interval "):
 		return "; tiers do not wait for it"
 	}
-	return "; nobody is told by it any more"
+	switch {
+	case strings.HasPrefix(name, "the user "):
+		return "; they are told no further"
+	case strings.HasPrefix(name, "the schedule "):
+		return "; nobody is on call by it"
+	}
+	return "; nothing is sent to it"
 }
 
 func (m *machine) known(t Target) (ok bool) {

@@ -61,6 +61,7 @@ type Incident struct {
 	Turns         int            `json:"turns,omitempty"`         // tiers told in this round so far
 	Passed        []int          `json:"passed,omitempty"`        // tiers of this round that were due while their condition did not hold
 	ToldBefore    []int          `json:"told_before,omitempty"`   // tiers still ahead that were told in this round, before an edit moved them
+	ToldTiers     []string       `json:"told_tiers,omitempty"`    // tiers told in this round, by what they tell: finds them again after an edit
 	Missing       []string       `json:"missing,omitempty"`       // what the configuration does not hold any more of what this incident names, as its timeline says
 	Notifications []Notification `json:"notifications,omitempty"` // of the current round
 	Acks          int            `json:"acks"`                    // acknowledgements so far; part of the keys of what tells them

@@ -85,6 +85,9 @@ func (m *machine) decision() Decision {
 	m.in.NextAt = m.next()
 	step := m.nextStep()
 	m.in.Next, m.in.NextStepAt = step.what, step.at
+	if !step.at.IsZero() {
+		m.in.Exhausted = false // an edit brought somebody back; when they were told, it is said again
+	}
 	if m.visible {
 		m.in.Revision++
 		m.redraw()

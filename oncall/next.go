@@ -60,6 +60,7 @@ func (m *machine) nextStep() due {
 		m.nextContacts(consider) // of responders
 	case IncidentSnoozed:
 		consider(m.in.SnoozedUntil, true, say("the snooze ends"))
+		m.nextContacts(consider)
 	case IncidentResolved:
 		at, ok := m.reopens()
 		consider(at, ok, say("a linked incident opens if its alerts still fire"))

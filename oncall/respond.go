@@ -6,14 +6,16 @@ import (
 	"time"
 )
 
-// proceed does what is due while the incident is open: everything while it is triggered; once somebody has it, only
-// the telling of those who were asked to help.
+// proceed does what is due while the incident is open: everything while it is triggered; while somebody has it, or it is
+// snoozed, only the telling of those who were asked to help.
 func (m *machine) proceed() {
-	if m.in.State == IncidentAcknowledged && !m.paused() {
-		m.runContacts()
+	if m.in.State == IncidentTriggered {
+		m.advance()
 		return
 	}
-	m.advance()
+	if !m.paused() {
+		m.runContacts()
+	}
 }
 
 // addResponder asks somebody to help: they are told at once, by their contact rules, whatever the state of the

@@ -2,6 +2,7 @@ package oncall_test
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -19,9 +20,12 @@ type sim struct {
 	policy    oncall.Policy
 	escName   string
 	incidents []*oncall.Incident
+	chosen    int // number of the incident that commands are about; 0: the last
 	out       strings.Builder
 	problem   string
 	asked     map[string]bool // keys ever inserted
+	quiet     bool            // nothing is printed, and not every decision is made twice
+	steps     int             // decisions made
 }
 
 func newSim(p oncall.Policy, esc string) *sim {
@@ -41,41 +45,107 @@ func (s *sim) last() *oncall.Incident {
 	return s.incidents[len(s.incidents)-1]
 }
 
-func (s *sim) printf(format string, args ...any) { fmt.Fprintf(&s.out, format, args...) }
+// subject is the incident that commands are about.
+func (s *sim) subject() *oncall.Incident {
+	if s.chosen > 0 {
+		return s.incidents[s.chosen-1]
+	}
+	return s.last()
+}
+
+// edit replaces the policy by an edited copy, and looks at every open incident under it, as a reload does.
+func (s *sim) edit(change func(*oncall.Policy)) {
+	p := s.policy
+	p.Escalations, p.Users, p.Schedules, p.Receivers = maps.Clone(p.Escalations), maps.Clone(p.Users), maps.Clone(p.Schedules), maps.Clone(p.Receivers)
+	p.Routing.TimeIntervals, p.Overrides = maps.Clone(p.Routing.TimeIntervals), slices.Clone(p.Overrides)
+	for name, e := range p.Escalations {
+		e.Tiers = slices.Clone(e.Tiers)
+		p.Escalations[name] = e
+	}
+	change(&p)
+	s.policy = p
+	for _, in := range s.incidents {
+		if in.Open() {
+			s.apply(in, oncall.Tick{})
+		}
+	}
+	s.tick()
+}
+
+func (s *sim) printf(format string, args ...any) {
+	if !s.quiet {
+		fmt.Fprintf(&s.out, format, args...)
+	}
+}
 
 // change hands an alert change to the incidents as the store would.
 func (s *sim) change(c oncall.AlertChange) {
 	c.At = s.now
+	ev := oncall.AlertsChanged{Changes: []oncall.AlertChange{c}}
 	fp := oncall.FingerprintOf(c.Labels)
 	if c.Status != oncall.ChangeFiring {
 		for _, in := range s.incidents {
-			if slices.ContainsFunc(in.Alerts, func(a oncall.IncidentAlert) bool {
-				return a.Fingerprint == fp && a.State == oncall.StateFiring
-			}) {
-				s.apply(in, oncall.AlertsChanged{Changes: []oncall.AlertChange{c}})
+			if holds(in, fp) {
+				s.apply(in, ev)
 			}
 		}
 		return
 	}
-	if in := s.last(); in != nil && in.Open() {
-		s.apply(in, oncall.AlertsChanged{Changes: []oncall.AlertChange{c}})
-		return
-	}
-	if in := s.last(); in != nil && c.LinkedFrom == 0 && slices.ContainsFunc(in.Alerts, func(a oncall.IncidentAlert) bool {
-		return a.Fingerprint == fp && a.State == oncall.StateFiring
-	}) { // closed by hand, and it still holds the alert
-		s.apply(in, oncall.AlertsChanged{Changes: []oncall.AlertChange{c}})
-		return
+	s.apply(s.placed(c, fp), ev)
+}
+
+// holds reports whether the incident has the alert firing.
+func holds(in *oncall.Incident, fp oncall.Fingerprint) bool {
+	return slices.ContainsFunc(in.Alerts, func(a oncall.IncidentAlert) bool { return a.Fingerprint == fp && a.State == oncall.StateFiring })
+}
+
+// placed finds the incident of a change that fires, in the order in which the store looks.
+func (s *sim) placed(c oncall.AlertChange, fp oncall.Fingerprint) *oncall.Incident {
+	if c.Into != 0 && s.incidents[c.Into-1].Open() {
+		return s.incidents[c.Into-1]
 	}
 	pl := oncall.PlaceAlert(c, s.policy)
+	var last *oncall.Incident
+	for _, in := range s.incidents {
+		if in.Escalation != pl.Escalation || in.GroupKey != pl.GroupKey {
+			continue
+		}
+		if in.Open() {
+			return in
+		}
+		last = in
+	}
+	for _, in := range slices.Backward(s.incidents) {
+		if c.LinkedFrom == 0 && in.Escalation == pl.Escalation && in.GroupKey == pl.GroupKey && holds(in, fp) {
+			return in // closed by hand, and it still holds the alert
+		}
+	}
+	if last != nil {
+		if in := last; in.MergedInto == 0 && in.ResolvedBy == "" && pl.ReopenWithin > 0 && c.At.Sub(in.ResolvedAt) <= pl.ReopenWithin {
+			return in
+		}
+		for in := last; in.MergedInto != 0; {
+			if in = s.incidents[in.MergedInto-1]; in.Open() {
+				return in
+			}
+		}
+	}
 	in := &oncall.Incident{Number: int64(len(s.incidents) + 1), Escalation: pl.Escalation, GroupKey: pl.GroupKey, GroupLabels: pl.GroupLabels, Why: pl.Why, LinkedFrom: c.LinkedFrom}
 	in.Key = fmt.Sprintf("tocsin-test-%d", in.Number)
 	s.incidents = append(s.incidents, in)
-	s.apply(in, oncall.AlertsChanged{Changes: []oncall.AlertChange{c}})
+	return in
 }
 
 // apply decides twice, holds the two against each other, and commits.
 func (s *sim) apply(in *oncall.Incident, ev oncall.Event) oncall.Decision {
+	if s.steps++; s.quiet && s.steps%16 != 0 {
+		d := oncall.Decide(s.now, *in, ev, s.policy)
+		if d.Changed {
+			s.checkDecision(*in, d, ev)
+			s.commit(in, d)
+		}
+		return d
+	}
 	before := *in
 	before.Notifications, before.Told = cloneNotifications(in.Notifications), slices.Clone(in.Told)
 	before.Alerts = slices.Clone(in.Alerts)
@@ -100,6 +170,7 @@ func (s *sim) apply(in *oncall.Incident, ev oncall.Event) oncall.Decision {
 		}
 		return d
 	}
+	s.checkDecision(*in, d, ev)
 	s.commit(in, d)
 	return d
 }
@@ -216,41 +287,9 @@ func (s *sim) advance(d time.Duration) {
 			s.now = next
 		}
 		s.tick()
-		if !next.Before(end) {
+		if !next.Before(end) || s.problem != "" {
 			return
 		}
-	}
-}
-
-func testPolicy() oncall.Policy {
-	page := func(r string) oncall.Receiver {
-		return oncall.Receiver{Name: r, Endpoints: []oncall.Endpoint{oncall.PageEndpoint(r, 0)}}
-	}
-	classic := oncall.Receiver{Name: "classic", Endpoints: []oncall.Endpoint{oncall.PageEndpoint("classic", 0)}, Integrations: []oncall.Integration{
-		{Endpoint: oncall.IntegrationEndpoint("pagerduty_configs", "classic", 0), SendResolved: true},
-		{Endpoint: oncall.IntegrationEndpoint("webhook_configs", "classic", 0)}}}
-	mail := oncall.Receiver{Name: "cho-mail", Integrations: []oncall.Integration{{Endpoint: oncall.IntegrationEndpoint("email_configs", "cho-mail", 0)}}}
-	slack := oncall.Target{Kind: oncall.TargetSlack, Name: "#session-alerts"}
-	user := func(n string) oncall.Target { return oncall.Target{Kind: oncall.TargetUser, Name: n} }
-	recv := func(n string) oncall.Target { return oncall.Target{Kind: oncall.TargetReceiver, Name: n} }
-	return oncall.Policy{
-		ExternalURL: "http://tocsin.test", LinkKey: []byte("0123456789abcdef"),
-		Users: map[string]oncall.User{
-			"ana":   {Name: "ana", Slack: "U02ANA", Contacts: []oncall.Contact{{Slack: "dm"}, {After: 2 * time.Minute, Receiver: "ana-phone"}}},
-			"bo":    {Name: "bo", Slack: "U03BO", Contacts: []oncall.Contact{{Receiver: "bo-phone"}}},
-			"cho":   {Name: "cho", Contacts: []oncall.Contact{{Receiver: "cho-mail"}, {After: time.Minute, Receiver: "bo-phone"}}},
-			"ghost": {Name: "ghost"},
-		},
-		Receivers: map[string]oncall.Receiver{"classic": classic, "cho-mail": mail, "ana-phone": page("ana-phone"), "bo-phone": page("bo-phone"), "pagerduty": page("pagerduty")},
-		Escalations: map[string]oncall.Escalation{
-			"session": {Name: "session", GroupBy: []string{"service"}, AckTimeout: 30 * time.Minute, Repeat: oncall.Repeat{Every: 30 * time.Minute, Times: 1},
-				Tiers: []oncall.Tier{{Targets: []oncall.Target{slack}}, {After: 5 * time.Minute, Targets: []oncall.Target{user("ana")}}, {After: 10 * time.Minute, Targets: []oncall.Target{user("bo"), recv("pagerduty")}}}},
-			"with-integrations": {Name: "with-integrations", GroupBy: []string{"service"}, Tiers: []oncall.Tier{{Targets: []oncall.Target{slack, recv("classic")}},
-				{After: 5 * time.Minute, Targets: []oncall.Target{user("cho")}}}},
-			"plain": {Name: "plain", GroupBy: []string{"alertname"}, Tiers: []oncall.Tier{{Targets: []oncall.Target{recv("pagerduty")}}}},
-			"nobody": {Name: "nobody", GroupBy: []string{"alertname"}, Tiers: []oncall.Tier{
-				{Targets: []oncall.Target{user("ghost")}}, {After: 5 * time.Minute, Targets: []oncall.Target{user("bo")}}}},
-		},
 	}
 }
 

@@ -35,7 +35,9 @@ func (m *machine) tickOpen() {
 	case IncidentSnoozed:
 		if !m.in.SnoozedUntil.After(m.now) {
 			m.unack("", "the snooze ended")
+			return
 		}
+		m.proceed()
 	}
 }
 
@@ -93,7 +95,7 @@ func (m *machine) reopens() (time.Time, bool) {
 func (m *machine) beginRound() {
 	m.in.Round++
 	m.in.RoundAt, m.in.NextTier, m.in.TierNow, m.in.Exhausted = m.now, 0, "", false
-	m.in.Turns, m.in.Passed, m.in.ToldBefore = 0, nil, nil
+	m.in.Turns, m.in.Passed, m.in.ToldBefore, m.in.ToldTiers = 0, nil, nil, nil
 	m.in.Notifications = slices.DeleteFunc(m.in.Notifications, func(n Notification) bool { return n.Tier != responderTier })
 }
 
@@ -211,6 +213,8 @@ func (m *machine) whyNow(i int) string {
 	switch {
 	case m.in.TierNow != "":
 		return m.in.TierNow
+	case m.tierWaits().After(m.in.RoundAt.Add(after)):
+		return "not acknowledged after the tier before had told its users in their daytime"
 	case after == 0:
 		return "at once"
 	case m.in.Round > 0:
@@ -228,6 +232,7 @@ func (m *machine) runTier(i int, why string) {
 	m.tierRan, m.visible, m.in.Exhausted = true, true, false
 	told, shadows := m.whom(i)
 	m.in.Turns++
+	m.in.ToldTiers = append(slices.Clone(m.in.ToldTiers), tierKey(m.esc.Tiers[i]))
 	list := toldList(told)
 	m.note(EntryEscalated, "", fmt.Sprintf("tier %d is told: %s (%s)", i, list, why))
 	before := slices.Clone(m.in.Told)

@@ -54,7 +54,7 @@ func replayTranscript(t *testing.T, text string) string {
 			s.out.Reset()
 			runLine(t, s, strings.Fields(line[2:]))
 			out.WriteString("\n" + line + "\n" + s.out.String())
-			if in := s.last(); in != nil {
+			if in := s.subject(); in != nil {
 				out.WriteString("  = #" + stateLine(in) + "\n")
 			}
 		}
@@ -81,7 +81,8 @@ func stateLine(in *oncall.Incident) string {
 
 // runLine does one input: escalation NAME · fire|mute|resolve|unknown|known NAME INSTANCE [SEVERITY] ·
 // advance D · down D · ack|unack|close USER · escalate USER [ROUND TIER] · snooze USER D · note USER TEXT ·
-// assign USER USER · noted USER TEXT · deliver|refuse|fail ENDPOINT|KIND|all.
+// assign USER USER · add USER USER · merge USER NUMBER · until USER MATCHER [D] · on NUMBER (whom it is about) ·
+// edit NAME (of edits) · noted USER TEXT · deliver|refuse|fail ENDPOINT|KIND|all.
 func runLine(t *testing.T, s *sim, f []string) {
 	t.Helper()
 	arg := func(i int, def string) string {
@@ -105,6 +106,16 @@ func runLine(t *testing.T, s *sim, f []string) {
 	case "escalation":
 		s.escName = f[1]
 		return
+	case "on":
+		s.chosen = int(f[1][0] - '0')
+		return
+	case "edit":
+		edit := edits[f[1]]
+		if edit == nil {
+			t.Fatalf("%v: there is no such edit", f)
+		}
+		s.edit(edit)
+		return
 	case "fire", "resolve", "unknown", "known", "mute":
 		s.change(alert(status[f[0]], s.escName, f[1], f[2], arg(3, "critical")))
 		return
@@ -120,7 +131,7 @@ func runLine(t *testing.T, s *sim, f []string) {
 		s.change(c)
 		return
 	case "noted":
-		s.apply(s.last(), oncall.Noted{Kind: oncall.EntrySilenced, Actor: f[1], Text: strings.Join(f[2:], " "), Reply: "Silenced by " + f[1]})
+		s.apply(s.subject(), oncall.Noted{Kind: oncall.EntrySilenced, Actor: f[1], Text: strings.Join(f[2:], " "), Reply: "Silenced by " + f[1]})
 		return
 	case "deliver", "refuse", "fail":
 		s.finish(func(d oncall.Delivery) bool {
@@ -149,10 +160,23 @@ func runLine(t *testing.T, s *sim, f []string) {
 		cmd.Kind, cmd.Until = oncall.CmdSnooze, s.now.Add(dur(f[2]))
 	case "note":
 		cmd.Kind, cmd.Text = oncall.CmdNote, strings.Join(f[2:], " ")
+	case "add":
+		cmd.Kind, cmd.User = oncall.CmdAddResponder, f[2]
+	case "merge":
+		cmd.Kind, cmd.Into = oncall.CmdMerge, int64(f[2][0]-'0')
+	case "until":
+		ms, err := oncall.ParseMatchers(f[2], oncall.MatchersFallback)
+		if err != nil {
+			t.Fatalf("%v: %v", f, err)
+		}
+		cmd.Kind, cmd.UntilClear = oncall.CmdSnooze, ms
+		if len(f) > 3 {
+			cmd.Until = s.now.Add(dur(f[3]))
+		}
 	case "assign":
 		cmd.Kind, cmd.User = oncall.CmdAssign, f[2]
 	default:
 		t.Fatalf("unknown input %q", f)
 	}
-	s.apply(s.last(), cmd)
+	s.apply(s.subject(), cmd)
 }
