@@ -129,6 +129,7 @@ func load(file string, s source) (*Plan, problem.List) {
 		l.sections(&b)
 		l.ruleFiles(&b)
 		l.check()
+		l.promises()
 	}
 	if l.problems = l.problems.Sort(); len(l.problems.Errors()) > 0 {
 		return nil, l.problems

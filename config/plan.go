@@ -19,6 +19,7 @@ import (
 	"tocsin/notifier/slack"
 	"tocsin/notifier/watchdog"
 	"tocsin/oncall"
+	"tocsin/problem"
 	"tocsin/rules"
 )
 
@@ -33,12 +34,13 @@ type Plan struct {
 	UnknownAfter       time.Duration // 0: three intervals or 5 m, the longer
 	ExternalLabels     labels.Labels
 	Rules              rules.Set
-	RemoteWrite        *remotewrite.Config    // nil: series are written nowhere
-	Alertmanagers      []alertmanagers.Config // none: alerts are sent on to nobody
-	Policy             oncall.Policy          // without ExternalURL and LinkKey, which cmd adds
-	Heartbeats         []oncall.Heartbeat     // in order of the file
-	Watchdog           *watchdog.Config       // nil: no pulse is sent
-	Slack              *slack.Config          // nil: no Slack
+	RemoteWrite        *remotewrite.Config      // nil: series are written nowhere
+	Alertmanagers      []alertmanagers.Config   // none: alerts are sent on to nobody
+	EscalationAt       map[string]problem.Place // where each escalation is defined, by name
+	Policy             oncall.Policy            // without ExternalURL and LinkKey, which cmd adds
+	Heartbeats         []oncall.Heartbeat       // in order of the file
+	Watchdog           *watchdog.Config         // nil: no pulse is sent
+	Slack              *slack.Config            // nil: no Slack
 	Pages              map[oncall.Endpoint]pager.Config
 	Alertmanager       *alertmanager.Config // the sections that Alertmanager defines; nil: the file has none of them
 }

@@ -41,6 +41,7 @@ type Escalation struct {
 	Urgency       Urgency       `json:"urgency,omitzero"`
 	Condition     Condition     `json:"condition,omitzero"` // of all tiers, beside their own
 	Tiers         []Tier        `json:"tiers"`
+	Promise       Promise       `json:"promise,omitzero"`
 }
 
 // Repeat tells all tiers again: round k begins at trigger + k·Every, for k = 1 … Times.

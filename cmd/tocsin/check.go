@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"tocsin/config"
 	"tocsin/oncall"
@@ -89,6 +90,9 @@ func (c checkCmd) checkConfig(s streams) (bool, error) {
 	}
 	if err := c.Web.checkCallbacks(listener, plan); err != nil {
 		return false, err
+	}
+	if broken := brokenPromises(plan, time.Now()); !c.passed(broken, s.Err) {
+		return false, nil
 	}
 	fmt.Fprintf(s.Out, "%s: %s\n", c.ConfigFile, planSummary(plan))
 	return true, nil

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"tocsin/config"
+	"tocsin/oncall"
+	"tocsin/problem"
+)
+
+// brokenPromises proves for the time ahead that each escalation keeps its promise, and returns a counterexample for
+// each that does not. Overrides are in the store of a running tocsin, and not known here.
+func brokenPromises(plan *config.Plan, now time.Time) (problems problem.List) {
+	now = now.Truncate(time.Minute)
+	first, times := map[string]oncall.Breach{}, map[string]int{}
+	var names []string
+	for _, b := range oncall.Prove(plan.Policy, now, now.Add(oncall.CoverageAhead)) {
+		if times[b.Escalation]++; times[b.Escalation] == 1 {
+			first[b.Escalation] = b
+			names = append(names, b.Escalation)
+		}
+	}
+	for _, name := range names {
+		b, promise := first[name], plan.Policy.Escalations[name].Promise
+		what := "an incident"
+		if promise.Severity != "" {
+			what = "an incident of severity " + promise.Severity
+		}
+		more := ""
+		if n := times[name] - 1; n > 0 {
+			more = fmt.Sprintf("; so it is at %s in the next %d days", plural(n, "other time"), int(oncall.CoverageAhead/(24*time.Hour)))
+		}
+		p := plan.EscalationAt[name].Errorf("escalation %q breaks its promise: of %s triggered at %s nobody is reached within %s: %s; that lasts until %s%s",
+			name, what, instant(plan.Policy, name, b.From), promise.Within, b.Why, instant(plan.Policy, name, b.To), more)
+		problems = append(problems, p.WithHint("see: tocsin simulate --escalation '%s' --at %s", name, b.From.UTC().Format(time.RFC3339)))
+	}
+	return problems
+}
+
+// instant writes an instant where the first schedule of the escalation is, and in UTC.
+func instant(p oncall.Policy, escalation string, at time.Time) string {
+	const form = "Mon 2 Jan 2006 15:04 MST"
+	at = at.UTC().Truncate(time.Second)
+	for _, t := range p.Escalations[escalation].Tiers {
+		for _, x := range t.Targets {
+			if s, ok := p.Schedules[x.Name]; ok && x.Kind == oncall.TargetSchedule && s.TimeZone != nil && s.TimeZone != time.UTC {
+				return at.In(s.TimeZone).Format(form) + at.Format(" (15:04 UTC)")
+			}
+		}
+	}
+	return at.Format(form)
+}
