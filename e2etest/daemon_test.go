@@ -179,7 +179,6 @@ func (d *daemon) ended() bool {
 }
 
 func (d *daemon) kill() { d.signal(syscall.SIGKILL) }
-func (d *daemon) stop() { d.signal(syscall.SIGTERM) }
 
 func (d *daemon) signal(s syscall.Signal) {
 	d.mu.Lock()

@@ -112,7 +112,6 @@ type dispatchRun struct {
 	lease   oncall.Lease
 	started time.Time
 	aliveAt time.Time
-	using   *dispatchSetup
 	s       *dispatchState
 	fresh   bool // s was read from the store and holds what is there
 	caught  bool // the log was read up to the start: from then on the clock counts

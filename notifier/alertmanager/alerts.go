@@ -4,8 +4,8 @@ import (
 	"context"
 	"maps"
 
+	"github.com/prometheus/alertmanager/alert"
 	"github.com/prometheus/alertmanager/notify"
-	"github.com/prometheus/alertmanager/types"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
@@ -20,10 +20,10 @@ func labelSet(ls labels.Labels) model.LabelSet {
 }
 
 // alertsOf turns a group's alerts, which are frozen: a zero end means that it fires.
-func alertsOf(alerts []oncall.GroupAlert) []*types.Alert {
-	out := make([]*types.Alert, len(alerts))
+func alertsOf(alerts []oncall.GroupAlert) []*alert.Alert {
+	out := make([]*alert.Alert, len(alerts))
 	for i, a := range alerts {
-		out[i] = &types.Alert{
+		out[i] = &alert.Alert{
 			Alert: model.Alert{
 				Labels: labelSet(a.Labels), Annotations: labelSet(a.Annotations),
 				StartsAt: a.StartsAt, EndsAt: a.EndsAt, GeneratorURL: a.GeneratorURL,
@@ -34,8 +34,8 @@ func alertsOf(alerts []oncall.GroupAlert) []*types.Alert {
 	return out
 }
 
-func firing(alerts []*types.Alert) []*types.Alert {
-	var out []*types.Alert
+func firing(alerts []*alert.Alert) []*alert.Alert {
+	var out []*alert.Alert
 	for _, a := range alerts {
 		if !a.Resolved() {
 			out = append(out, a)
@@ -85,22 +85,22 @@ func (s *Senders) Send(ctx context.Context, m notifier.Message) oncall.Attempt {
 
 // incidentAlerts are an incident's alerts. over says that all of them are to be shown as resolved, because the
 // incident is.
-func incidentAlerts(in oncall.Incident, over bool) []*types.Alert {
-	out := make([]*types.Alert, 0, len(in.Alerts))
+func incidentAlerts(in oncall.Incident, over bool) []*alert.Alert {
+	out := make([]*alert.Alert, 0, len(in.Alerts))
 	for _, a := range in.Alerts {
 		set := model.LabelSet{}
 		for name, value := range maps.All(a.Annotations) {
 			set[model.LabelName(name)] = model.LabelValue(value)
 		}
-		alert := &types.Alert{Alert: model.Alert{Labels: labelSet(a.Labels), Annotations: set, StartsAt: a.StartsAt, GeneratorURL: a.GeneratorURL}}
+		one := &alert.Alert{Alert: model.Alert{Labels: labelSet(a.Labels), Annotations: set, StartsAt: a.StartsAt, GeneratorURL: a.GeneratorURL}}
 		switch {
 		case a.State == oncall.StateResolved:
-			alert.EndsAt = a.ResolvedAt
+			one.EndsAt = a.ResolvedAt
 		case over:
-			alert.EndsAt = in.ResolvedAt
+			one.EndsAt = in.ResolvedAt
 		}
-		alert.UpdatedAt = alert.EndsAt
-		out = append(out, alert)
+		one.UpdatedAt = one.EndsAt
+		out = append(out, one)
 	}
 	return out
 }

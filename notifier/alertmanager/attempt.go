@@ -15,10 +15,10 @@ import (
 	texttemplate "text/template"
 	"time"
 
+	"github.com/prometheus/alertmanager/alert"
 	"github.com/prometheus/alertmanager/nflog"
 	"github.com/prometheus/alertmanager/notify"
 	amtemplate "github.com/prometheus/alertmanager/template"
-	"github.com/prometheus/alertmanager/types"
 	"github.com/prometheus/common/model"
 
 	"tocsin/oncall"
@@ -42,7 +42,7 @@ type notice struct {
 	repeat      time.Duration
 	routeID     string
 	reason      notify.NotifyReason
-	alerts      []*types.Alert
+	alerts      []*alert.Alert
 	remote      string // what the far end gave before, a JSON object of texts
 	attempt     int
 }
@@ -187,7 +187,7 @@ func (s *Senders) routeLabel(value string, data *amtemplate.Data, all map[string
 }
 
 // notify asks a notifier on a goroutine of its own: it may panic, and it may not come back.
-func (s *Senders) notify(ctx context.Context, i *integration, sender notify.Integration, alerts []*types.Alert) result {
+func (s *Senders) notify(ctx context.Context, i *integration, sender notify.Integration, alerts []*alert.Alert) result {
 	back := make(chan result, 1)
 	i.hanging.Add(1)
 	go func() {

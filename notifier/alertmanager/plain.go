@@ -10,10 +10,10 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/prometheus/alertmanager/alert"
 	"github.com/prometheus/alertmanager/config"
 	"github.com/prometheus/alertmanager/notify"
 	amtemplate "github.com/prometheus/alertmanager/template"
-	"github.com/prometheus/alertmanager/types"
 	"github.com/prometheus/common/model"
 )
 
@@ -118,9 +118,9 @@ func (s *Senders) try(ctx context.Context, i *integration, n notice) (all map[st
 const templateErrorName = "tocsin_template_error"
 
 // plainly makes an integration for one message, with texts that do not fail, and alerts that say why.
-func (s *Senders) plainly(ctx context.Context, i *integration, n notice, tried map[string]rendered, failed error) (notify.Integration, []*types.Alert, error) {
+func (s *Senders) plainly(ctx context.Context, i *integration, n notice, tried map[string]rendered, failed error) (notify.Integration, []*alert.Alert, error) {
 	why := clean(templateError(failed), secretsOf(i.conf))
-	alerts := make([]*types.Alert, len(n.alerts))
+	alerts := make([]*alert.Alert, len(n.alerts))
 	for k, a := range n.alerts {
 		marked := *a
 		marked.Annotations = a.Annotations.Clone()
