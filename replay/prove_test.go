@@ -1,0 +1,141 @@
+package replay_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	amlabels "github.com/prometheus/alertmanager/pkg/labels"
+	"github.com/prometheus/alertmanager/timeinterval"
+	"github.com/prometheus/prometheus/model/labels"
+	"pgregory.net/rapid"
+
+	"tocsin/oncall"
+	"tocsin/replay"
+)
+
+// TestProveAgreesWithSimulation holds the proof against what the machine does, at random instants and around those at
+// which the proof says that the answer changes.
+func TestProveAgreesWithSimulation(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		p := randomPolicy(rt)
+		e := p.Escalations["e"]
+		from := time.Date(2025, 3, 28, 0, 0, 0, 0, time.UTC) // clocks change in Madrid on the 30th
+		to := from.Add(4 * 24 * time.Hour)
+		breaches := oncall.Prove(p, from, to)
+		var at []time.Time
+		for _, b := range breaches[:min(len(breaches), 4)] {
+			at = append(at, b.From, b.To.Add(-1), b.To, b.From.Add(-1))
+		}
+		for range 6 {
+			at = append(at, from.Add(time.Duration(rapid.Int64Range(0, int64(4*24*60-1)).Draw(rt, "minute"))*time.Minute))
+		}
+		for _, t := range at {
+			if t.Before(from) || !t.Before(to) {
+				continue
+			}
+			broken := slices.ContainsFunc(breaches, func(b oncall.Breach) bool { return !t.Before(b.From) && t.Before(b.To) })
+			if reached, run := reaches(rt, p, e, t); reached == broken {
+				rt.Fatalf("triggered at %s: the proof says broken: %v, the machine reached a person in time: %v\n%+v\n%+v\n%v", t, broken, reached, e, breaches, run.Timeline)
+			}
+		}
+	})
+}
+
+// reaches plays the incident through, for every turn of a round robin.
+func reaches(rt *rapid.T, p oncall.Policy, e oncall.Escalation, at time.Time) (bool, replay.Run) {
+	var run replay.Run
+	for number := range int64(12) { // every start in a line of up to four
+		s := replay.Scenario{Policy: p, Escalation: "e", At: at, For: e.Promise.Within, Number: number + 1, UntilReached: true,
+			Labels: labels.FromStrings("alertname", "A", "severity", e.Promise.Severity)}
+		var err error
+		if run, err = replay.Simulate(s); err != nil {
+			rt.Fatal(err)
+		}
+		if run.Reached == nil {
+			return false, run
+		}
+	}
+	return true, run
+}
+
+func randomPolicy(rt *rapid.T) oncall.Policy {
+	madrid, _ := time.LoadLocation("Europe/Madrid")
+	interval := func(name string) []timeinterval.TimeInterval {
+		begin := rapid.IntRange(0, 20).Draw(rt, name) * 60
+		return []timeinterval.TimeInterval{{
+			Times:    []timeinterval.TimeRange{{StartMinute: begin, EndMinute: begin + 180}},
+			Location: &timeinterval.Location{Location: madrid},
+		}}
+	}
+	page := func(name string) oncall.Receiver {
+		return oncall.Receiver{Name: name, Endpoints: []oncall.Endpoint{oncall.PageEndpoint(name, 0)}}
+	}
+	p := oncall.Policy{
+		Users: map[string]oncall.User{
+			"ana":  {Name: "ana", Slack: "U1", Location: madrid, Contacts: []oncall.Contact{{Slack: "dm"}, {After: 2 * time.Minute, Receiver: "phone"}}},
+			"bo":   {Name: "bo", Daytime: interval("bo's day"), Contacts: []oncall.Contact{{Slack: "#bo"}, {After: 7 * time.Minute, Receiver: "phone"}}},
+			"chan": {Name: "chan", Contacts: []oncall.Contact{{Slack: "#chan"}}},
+			"gone": {Name: "gone"},
+		},
+		Receivers: map[string]oncall.Receiver{"phone": page("phone"), "pager": page("pager"),
+			"mail": {Name: "mail", Integrations: []oncall.Integration{{Endpoint: oncall.IntegrationEndpoint("email_configs", "mail", 0)}}}},
+		Routing:   oncall.Routing{TimeIntervals: map[string][]timeinterval.TimeInterval{"one": interval("one"), "two": interval("two")}},
+		Schedules: map[string]oncall.Schedule{},
+	}
+	for _, name := range []string{"s", "t"} {
+		users := rapid.SampledFrom([][][]string{{{"ana"}, {"bo"}}, {{"ana", "bo"}}, {{"gone"}, {"ana"}}, {{"chan"}, {}}}).Draw(rt, "users")
+		p.Schedules[name] = oncall.Schedule{Name: name, TimeZone: madrid, Layers: []oncall.Layer{{Name: "l", Rosters: []oncall.Roster{{
+			Users: users, Rotation: oncall.Rotation{Every: 11 * time.Hour, Anchor: time.Date(2025, 3, 1, 5, 0, 0, 0, time.UTC)},
+			Restrict: oncall.Restriction(interval("restriction of " + name)),
+		}}}}}
+	}
+	p.Escalations = map[string]oncall.Escalation{"e": randomEscalation(rt)}
+	return p
+}
+
+func randomEscalation(rt *rapid.T) oncall.Escalation {
+	minutes := func(name string, from, to int) time.Duration {
+		return time.Duration(rapid.IntRange(from, to).Draw(rt, name)) * time.Minute
+	}
+	e := oncall.Escalation{Name: "e", GroupBy: []string{"alertname"}, DeliverWithin: 30 * time.Second,
+		Promise: oncall.Promise{Within: minutes("within", 1, 90), Severity: rapid.SampledFrom([]string{"critical", "warning"}).Draw(rt, "severity")}}
+	condition := func(name string) (c oncall.Condition) {
+		switch rapid.IntRange(0, 7).Draw(rt, name) {
+		case 0:
+			c.When = amlabels.Matchers{{Type: amlabels.MatchEqual, Name: "severity", Value: "critical"}}
+		case 1:
+			c.During = []string{"one"}
+		case 2:
+			c.NotDuring = []string{"one", "two"}
+		case 3:
+			c.During, c.NotDuring = []string{"one"}, []string{"two"}
+		}
+		return c
+	}
+	all := []oncall.Target{{Kind: oncall.TargetSlack, Name: "#a"}, {Kind: oncall.TargetSchedule, Name: "s"}, {Kind: oncall.TargetSchedule, Name: "t"}, {Kind: oncall.TargetUser, Name: "ana"},
+		{Kind: oncall.TargetUser, Name: "bo"}, {Kind: oncall.TargetUser, Name: "gone"}, {Kind: oncall.TargetReceiver, Name: "mail"}, {Kind: oncall.TargetReceiver, Name: "pager"}}
+	after, robin := time.Duration(0), false
+	for i := range rapid.IntRange(1, 4).Draw(rt, "tiers") {
+		if i > 0 {
+			after += minutes("after", 0, 20)
+		}
+		tier := oncall.Tier{After: after, Condition: condition(fmt.Sprint("condition ", i)),
+			Targets: rapid.SliceOfNDistinct(rapid.SampledFrom(all[:7+rapid.IntRange(0, 1).Draw(rt, "pager")]), 1, 2, rapid.ID[oncall.Target]).Draw(rt, "targets")}
+		if !robin { // with two of them, no one turn need be the worst in both
+			robin = rapid.IntRange(0, 3).Draw(rt, "robin") == 0
+			tier.RoundRobin = robin
+		}
+		e.Tiers = append(e.Tiers, tier)
+	}
+	// A round robin goes on in the next round, and the proof takes the worst turn in each: it would be the stricter.
+	if rapid.Bool().Draw(rt, "repeats") && !robin {
+		e.Repeat = oncall.Repeat{Every: after + minutes("every", 1, 30), Times: 2}
+	}
+	e.Condition = condition("condition of all")
+	if rapid.IntRange(0, 2).Draw(rt, "low") == 0 {
+		e.Urgency = oncall.Urgency{Low: true, Deadline: minutes("deadline", 0, 60)}
+	}
+	return e
+}
