@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -18,13 +19,14 @@ type checkCmd struct {
 	Files      []string `arg:"" optional:"" name:"rulefile" help:"Rule files, each by itself."`
 	ConfigFile string   `name:"config.file" placeholder:"FILE" help:"Configuration to check, with everything that it names. Default without rule files: tocsin.yml."`
 	Strict     bool     `help:"Warnings fail too."`
+	Against    string   `placeholder:"URL" help:"Address of a running tocsin: warn of its overrides of schedules that this configuration would make pointless."`
 	Web        webFlags `embed:""`
 
 	featureFlags `embed:""`
 }
 
 // Run checks files and prints what is wrong with them, each problem with its place.
-func (c checkCmd) Run(s streams) error {
+func (c checkCmd) Run(ctx context.Context, s streams) error {
 	if err := c.Web.validate(); err != nil {
 		return &failure{exitUsage, err}
 	}
@@ -37,7 +39,7 @@ func (c checkCmd) Run(s streams) error {
 	}
 	ok := true
 	if c.ConfigFile != "" {
-		good, err := c.checkConfig(s)
+		good, err := c.checkConfig(ctx, s)
 		if err != nil {
 			return err
 		}
@@ -74,12 +76,19 @@ func readable(file string) error {
 }
 
 // checkConfig checks a configuration, and the listener's file against it.
-func (c checkCmd) checkConfig(s streams) (bool, error) {
+func (c checkCmd) checkConfig(ctx context.Context, s streams) (bool, error) {
 	plan, problems, err := loadPlan(c.ConfigFile)
 	if i, ok := errors.AsType[*invalid](err); ok {
 		problems = i.problems
 	} else if err != nil {
 		return false, err
+	}
+	if c.Against != "" && plan != nil {
+		more, err := pointless(ctx, c.Against, plan)
+		if err != nil {
+			return false, fmt.Errorf("--against: %w", err)
+		}
+		problems = append(problems, more...)
 	}
 	if !c.passed(problems, s.Err) {
 		return false, nil
@@ -107,6 +116,9 @@ func (c checkCmd) passed(problems problem.List, w io.Writer) bool {
 func planSummary(p *config.Plan) string {
 	parts := []string{ruleSummary(p.Rules),
 		plural(len(p.Policy.Escalations), "escalation"), plural(len(p.Policy.Users), "user"), plural(len(p.Policy.Receivers), "receiver")}
+	if n := len(p.Policy.Schedules); n > 0 {
+		parts = append(parts, plural(n, "schedule"))
+	}
 	if root := p.Policy.Routing.Root; root != nil {
 		routes := 0
 		root.Walk(func(*oncall.Route) { routes++ })
