@@ -31,8 +31,12 @@ func brokenPromises(plan *config.Plan, now time.Time) (problems problem.List) {
 		if n := times[name] - 1; n > 0 {
 			more = fmt.Sprintf("; so it is at %s in the next %d days", plural(n, "other time"), int(oncall.CoverageAhead/(24*time.Hour)))
 		}
-		p := plan.EscalationAt[name].Errorf("escalation %q breaks its promise: of %s triggered at %s nobody is reached within %s: %s; that lasts until %s%s",
-			name, what, instant(plan.Policy, name, b.From), promise.Within, b.Why, instant(plan.Policy, name, b.To), more)
+		lasts := "until"
+		if end := now.Add(oncall.CoverageAhead); !b.To.Before(end) {
+			lasts = "at least until"
+		}
+		p := plan.EscalationAt[name].Errorf("escalation %q breaks its promise: of %s triggered at %s nobody is reached within %s: %s; that lasts %s %s%s",
+			name, what, instant(plan.Policy, name, b.From), promise.Within, b.Why, lasts, instant(plan.Policy, name, b.To), more)
 		problems = append(problems, p.WithHint("see: tocsin simulate --escalation '%s' --at %s", name, b.From.UTC().Format(time.RFC3339)))
 	}
 	return problems
