@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/url"
 	"strconv"
 	"strings"
@@ -22,6 +23,13 @@ type incidentCmd struct {
 	Ack     ackCmd     `cmd:"" help:"Acknowledge: say that you have it, and stop the paging."`
 	Unack   unackCmd   `cmd:"" help:"Give an acknowledged incident back: its tiers are told anew."`
 	Resolve resolveCmd `cmd:"" help:"End an incident by hand."`
+
+	Snooze   snoozeCmd   `cmd:"" help:"Be quiet for a while, or until an alert clears."`
+	Escalate escalateCmd `cmd:"" help:"Tell the next tier now."`
+	Assign   assignCmd   `cmd:"" help:"Say whose it is."`
+	Add      addCmd      `cmd:"" help:"Ask somebody to help: they are told at once."`
+	Merge    mergeCmd    `cmd:"" help:"End an incident in favour of another, which takes its alerts."`
+	Note     noteCmd     `cmd:"" help:"Write something on the timeline."`
 }
 
 type listCmd struct {
@@ -102,21 +110,22 @@ type (
 
 // Run acknowledges.
 func (a ackCmd) Run(ctx context.Context, s streams) error {
-	return a.act(ctx, s, oncall.CmdAcknowledge)
+	return a.act(ctx, s, oncall.CmdAcknowledge, nil)
 }
 
 // Run un-acknowledges.
 func (a unackCmd) Run(ctx context.Context, s streams) error {
-	return a.act(ctx, s, oncall.CmdUnacknowledge)
+	return a.act(ctx, s, oncall.CmdUnacknowledge, nil)
 }
 
 // Run resolves.
 func (a resolveCmd) Run(ctx context.Context, s streams) error {
-	return a.act(ctx, s, oncall.CmdResolve)
+	return a.act(ctx, s, oncall.CmdResolve, nil)
 }
 
-// act gives one command for each number, and goes on after a refusal: the others are meant too.
-func (a actFlags) act(ctx context.Context, s streams, kind oncall.CommandKind) error {
+// act gives one command for each number, and goes on after a refusal: the others are meant too. fields are what the
+// command needs beside who acts.
+func (a actFlags) act(ctx context.Context, s streams, kind oncall.CommandKind, fields map[string]any) error {
 	c, err := a.client()
 	if err != nil {
 		return err
@@ -129,7 +138,8 @@ func (a actFlags) act(ctx context.Context, s streams, kind oncall.CommandKind) e
 		}
 		paths = append(paths, p)
 	}
-	body := map[string]string{}
+	body := map[string]any{}
+	maps.Copy(body, fields)
 	if name := c.actor(a.User); name != "" {
 		body["user"] = name
 	}
@@ -204,9 +214,13 @@ func printIncident(w io.Writer, v oncall.IncidentView) error {
 	fact("Severity", v.Severity)
 	fact("Triggered", moment(v.TriggeredAt))
 	fact("Acknowledged", at(v.AcknowledgedAt, v.AcknowledgedBy))
-	fact("Snoozed until", moment(v.SnoozedUntil))
+	fact("Snoozed until", snoozed(v))
 	fact("Resolved", at(v.ResolvedAt, v.ResolvedBy))
 	fact("Assigned to", v.Assignee)
+	fact("Urgency", v.Urgency)
+	fact("Responders", responders(v.Responders))
+	fact("Merged into", number(v.MergedInto))
+	fact("Continues", number(v.LinkedFrom))
 	fact("Escalation", v.Escalation)
 	fact("Next", strings.TrimSpace(v.Next+" "+moment(v.NextAt)))
 	fact("Page", v.URL)
