@@ -189,9 +189,7 @@ func (s *Senders) routeLabel(value string, data *amtemplate.Data, all map[string
 // notify asks a notifier on a goroutine of its own: it may panic, and it may not come back.
 func (s *Senders) notify(ctx context.Context, i *integration, sender notify.Integration, alerts []*alert.Alert) result {
 	back := make(chan result, 1)
-	i.hanging.Add(1)
 	go func() {
-		defer i.hanging.Add(-1)
 		defer func() {
 			if p := recover(); p != nil {
 				s.log.Error("A notifier panicked", "endpoint", i.endpoint, "panic", clean(fmt.Sprint(p), secretsOf(i.conf)))
@@ -214,6 +212,11 @@ func (s *Senders) notify(ctx context.Context, i *integration, sender notify.Inte
 	case <-late.C:
 		s.metrics.abandoned.WithLabelValues(i.list).Inc()
 		s.log.Error("A notifier does not come back: it is left behind", "endpoint", i.endpoint)
+		i.hanging.Add(1)
+		go func() {
+			<-back
+			i.hanging.Add(-1)
+		}()
 		return result{true, context.Cause(ctx)}
 	}
 }
