@@ -166,6 +166,11 @@ func (r *handoffRun) see(ctx context.Context, s *handoffSetup) error {
 			return err
 		}
 	}
+	for _, h := range seen {
+		if h.State == oncall.DeliveryDropped {
+			r.log.InfoContext(ctx, "handoffs are announced from now on", "schedule", h.Schedule, "on_call", h.On)
+		}
+	}
 	for name, schedule := range s.policy.Schedules {
 		if at, ok := r.changes[name]; schedule.NotifySlack != "" && (!ok || !at.IsZero() && !now.Before(at)) {
 			change, _ := schedule.NextChange(s.policy.Overrides, now)

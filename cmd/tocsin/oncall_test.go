@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"tocsin/notifier/slack/slacktest"
 )
 
 // rota is a configuration with a schedule of two people who have been taking turns of a day since 2024.
@@ -126,4 +129,59 @@ func TestOnCallCommands(t *testing.T) {
 			t.Errorf("%s: %d %s", args, code, b.String())
 		}
 	}
+}
+
+// TestOverridePagesAndAnnounces: an override made over HTTP decides who is paged by the next incident, and is announced.
+func TestOverridePagesAndAnnounces(t *testing.T) {
+	noLeaks(t)
+	base, paged := backend(t)
+	channel := slacktest.New(slacktest.Options{Token: "xoxb-1", Channels: []string{"#team"}, Users: []slacktest.User{{ID: "U1", Name: "ana"}, {ID: "U2", Name: "bo"}}})
+	far := httptest.NewServer(channel)
+	t.Cleanup(far.Close)
+	dir := t.TempDir()
+	text := fmt.Sprintf(rota, base)
+	text = strings.Replace(text, "  time_zone: UTC\n", "  time_zone: UTC\n  notify: {slack: '#team'}\n", 1)
+	text = strings.Replace(text, "tiers: [{receiver: phone}]", "tiers: [{schedule: primary}]", 1)
+	text = strings.NewReplacer("{name: ana, contacts: [{receiver: phone}]}", "{name: ana, slack: U1, contacts: [{receiver: phone}]}",
+		"{name: bo, time_zone", "{name: bo, slack: U2, time_zone").Replace(text)
+	text += fmt.Sprintf("slack: {bot_token_file: bot, signing_secret_file: signing, api_url: '%s/api/'}\n", far.URL)
+	write(t, dir, "tocsin.yml", text)
+	write(t, dir, "rules.yml", "groups: [{name: g, rules: []}]")
+	write(t, dir, "secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+	write(t, dir, "bot", "xoxb-1")
+	write(t, dir, "signing", "8f742231b10e8888abcd99yyyzzz85a5")
+	i := start(t, dir, nil)
+	for late := time.After(20 * time.Second); !strings.Contains(i.log.String(), "handoffs are announced from now on"); {
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-late:
+			t.Fatalf("it does not look at the schedule\n%s", i.log)
+		}
+	}
+	changed, cancel := channel.Subscribe()
+	defer cancel()
+	code, body := i.do(t, "GET", "/api/tocsin/v1/oncall", "")
+	on, id := "ana", "U1"
+	if strings.Contains(body, `"users":["ana"]`) {
+		on, id = "bo", "U2"
+	}
+	if code, body = i.do(t, "POST", "/api/tocsin/v1/overrides", `{"schedule":"primary","who":"`+on+`","for":"2h","user":"dee"}`); code != 201 {
+		t.Fatal(code, body)
+	}
+	late := time.After(20 * time.Second)
+	for notice := ""; !strings.Contains(notice, "<@"+id+"> is on call"); {
+		select {
+		case <-changed:
+		case <-late:
+			t.Fatalf("no handoff was announced: %q\n%s", notice, i.log)
+		}
+		for _, m := range channel.Messages("#team") {
+			notice = m.Text
+		}
+	}
+	if code, body = i.do(t, "POST", "/api/tocsin/v1/incidents", `{"title":"stuck","escalation":"default","user":"dee"}`); code != 201 {
+		t.Fatal(code, body)
+	}
+	page(t, paged, i)
+	i.await(t, "/api/tocsin/v1/incidents/1", `"user":"`+on+`"`)
 }
