@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"tocsin/oncall"
 )
@@ -146,12 +145,15 @@ func (s *sim) checkDecision(before oncall.Incident, d oncall.Decision, ev oncall
 
 // checkAwake: what has a low urgency begins within the daytime of the user, or at the deadline.
 func (s *sim) checkAwake(before, after oncall.Incident, nd oncall.Delivery) {
-	began := slices.ContainsFunc(before.Notifications, func(n oncall.Notification) bool { return n.Target.String() == nd.Target && len(n.Tries) > 0 })
-	deadline := after.Anchor.Add(after.Policy.Urgency.Deadline)
-	awake := s.policy.Users[nd.User].Awake(s.now, s.now.Add(24*time.Hour))
 	again := slices.ContainsFunc(before.Deliveries, func(d oncall.Delivery) bool { return d.Target == nd.Target && d.Round == nd.Round })
-	if !began && !again && s.now.Before(deadline) && !awake.Equal(s.now) {
-		s.fail("#%d is of low urgency, and %s is told at %s", after.Number, nd.Target, s.now)
+	deadline := after.Anchor.Add(after.Policy.Urgency.Deadline)
+	for _, n := range after.Notifications {
+		if n.Target.String() != nd.Target || n.Round != nd.Round || again {
+			continue
+		}
+		if from := s.policy.Users[nd.User].Awake(n.At, deadline); from.After(s.now) {
+			s.fail("#%d is of low urgency, and %s is told at %s, not from %s on", after.Number, nd.Target, s.now, from)
+		}
 	}
 }
 
