@@ -182,7 +182,7 @@ func (r *dispatchRun) settleOne(t *sending, res *groupResult, now time.Time) {
 	switch state {
 	case oncall.DeliveryDelivered:
 		notice := t.d.Notice
-		notice.At = a.At.Add(a.Took)
+		notice.At = oncall.LastTick(g.record.Anchor, g.route.GroupInterval, a.At.Add(a.Took))
 		if a.Remote != "" {
 			notice.Remote = a.Remote
 		}

@@ -173,7 +173,7 @@ func (g *group) next() time.Time {
 		for _, i := range g.to {
 			n := g.record.Notified[i.Endpoint]
 			if _, busy := g.sending[i.Endpoint]; !busy && !n.At.IsZero() {
-				tick(n.At.Add(g.route.RepeatInterval + time.Microsecond))
+				tick(n.At.Add(g.route.RepeatInterval))
 			}
 		}
 	}

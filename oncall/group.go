@@ -38,7 +38,7 @@ func NeedsUpdate(last Notice, firing, resolved []uint64, sendResolved bool, repe
 		return ReasonNone
 	case sendResolved && !subset(resolved, last.Resolved), owed:
 		return ReasonNewResolvedAlerts
-	case last.At.Before(now.Add(-repeat)):
+	case !last.At.After(now.Add(-repeat)):
 		return ReasonRepeatIntervalElapsed
 	}
 	return ReasonNone
@@ -53,6 +53,14 @@ func NextTick(anchor time.Time, interval time.Duration, at time.Time) time.Time 
 	}
 	n := (since + interval - 1) / interval
 	return anchor.Add(n * interval)
+}
+
+// LastTick returns the last flush of a group at or before an instant: the first one, at anchor, where there was no
+// other. It is when what was delivered at that instant counts as told: a repeat_interval that is a multiple of the
+// group_interval then ends with a flush, as with Alertmanager and a far end that answers fast, and not just after one.
+func LastTick(anchor time.Time, interval time.Duration, at time.Time) time.Time {
+	interval = max(interval, time.Millisecond)
+	return anchor.Add(max(0, at.Sub(anchor)) / interval * interval)
 }
 
 // subset reports whether all of a are in b. Both are sorted.
