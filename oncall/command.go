@@ -3,6 +3,7 @@ package oncall
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -74,7 +75,10 @@ func (m *machine) acknowledge(c Command) {
 	m.in.AcknowledgedAt, m.in.AcknowledgedBy = m.now, c.Actor
 	m.in.SnoozedUntil, m.in.UntilClear = time.Time{}, nil
 	m.in.Acks++
-	m.in.Notifications, m.in.TierNow = nil, ""
+	m.in.TierNow = ""
+	m.in.Notifications = slices.DeleteFunc(m.in.Notifications, func(n Notification) bool { // who was asked to help is waited for all the same
+		return n.Tier != responderTier || n.Target == Target{TargetUser, c.Actor}
+	})
 	m.note(EntryAcknowledged, c.Actor, "acknowledged"+via(c.Via)+m.timeoutNote())
 	m.dropAsks(fmt.Sprintf("acknowledged by %s before it was sent", c.Actor), false)
 	m.tellPages(KindAcknowledged, fmt.Sprintf("ack %d", m.in.Acks))

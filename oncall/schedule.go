@@ -34,7 +34,7 @@ type Period struct {
 type Shift struct {
 	Period
 	Users     []string   `json:"users"`
-	Shadows   []string   `json:"shadows,omitempty"`   // shown beside Users, told of nothing, relied upon for nothing
+	Shadows   []string   `json:"shadows,omitempty"`   // shown beside Users; an incident is shown to them in Slack, and they are relied upon for nothing
 	Layer     string     `json:"layer,omitempty"`     // whose turn it is; "": no layer has anybody
 	Overrides []Override `json:"overrides,omitempty"` // those that changed who is on call, in the order in which they applied
 }

@@ -222,6 +222,9 @@ func (m *machine) dropAsks(reason string, ended bool) {
 		if d.State != DeliveryQueued || d.Attempts > 0 {
 			continue
 		}
+		if _, waits := m.findTry(d.Key); waits != nil {
+			continue // of a responder, who is to be told all the same
+		}
 		channelMessage := d.Kind == KindMessage && d.User == ""
 		switch {
 		case gone[d.Endpoint] && d.Kind == KindReply: // nothing left to reply to

@@ -91,13 +91,6 @@ func runLine(t *testing.T, s *sim, f []string) {
 		}
 		return def
 	}
-	dur := func(v string) time.Duration {
-		d, err := time.ParseDuration(v)
-		if err != nil {
-			t.Fatalf("%v: %v", f, err)
-		}
-		return d
-	}
 	status := map[string]oncall.ChangeStatus{"fire": oncall.ChangeFiring, "resolve": oncall.ChangeResolved, "unknown": oncall.ChangeUnknown, "known": oncall.ChangeKnown, "mute": oncall.ChangeMuted}
 	outcome := map[string]oncall.Outcome{"deliver": oncall.OutcomeDelivered, "refuse": oncall.OutcomeRefused, "fail": oncall.OutcomeRetry}
 	code := map[string]int{"deliver": 200, "refuse": 404, "fail": 503}
@@ -139,12 +132,20 @@ func runLine(t *testing.T, s *sim, f []string) {
 		}, outcome[f[0]], code[f[0]])
 		return
 	case "advance":
-		s.advance(dur(f[1]))
+		s.advance(durationOf(t, f[1]))
 		return
 	case "down": // the process is not running
-		s.now = s.now.Add(dur(f[1]))
+		s.now = s.now.Add(durationOf(t, f[1]))
 		s.tick()
 		return
+	}
+	s.apply(s.subject(), commandOf(t, s.now, f, cmd))
+}
+
+// commandOf completes the command of a line.
+func commandOf(t *testing.T, now time.Time, f []string, cmd oncall.Command) oncall.Command {
+	t.Helper()
+	switch f[0] {
 	case "ack":
 		cmd.Kind = oncall.CmdAcknowledge
 	case "unack":
@@ -157,7 +158,7 @@ func runLine(t *testing.T, s *sim, f []string) {
 			cmd.Seen = &oncall.Seen{Round: int(f[2][0] - '0'), Tier: int(f[3][0] - '0')}
 		}
 	case "snooze":
-		cmd.Kind, cmd.Until = oncall.CmdSnooze, s.now.Add(dur(f[2]))
+		cmd.Kind, cmd.Until = oncall.CmdSnooze, now.Add(durationOf(t, f[2]))
 	case "note":
 		cmd.Kind, cmd.Text = oncall.CmdNote, strings.Join(f[2:], " ")
 	case "add":
@@ -171,12 +172,21 @@ func runLine(t *testing.T, s *sim, f []string) {
 		}
 		cmd.Kind, cmd.UntilClear = oncall.CmdSnooze, ms
 		if len(f) > 3 {
-			cmd.Until = s.now.Add(dur(f[3]))
+			cmd.Until = now.Add(durationOf(t, f[3]))
 		}
 	case "assign":
 		cmd.Kind, cmd.User = oncall.CmdAssign, f[2]
 	default:
 		t.Fatalf("unknown input %q", f)
 	}
-	s.apply(s.subject(), cmd)
+	return cmd
+}
+
+func durationOf(t *testing.T, v string) time.Duration {
+	t.Helper()
+	d, err := time.ParseDuration(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
 }
