@@ -160,11 +160,12 @@ func TestOverridePagesAndAnnounces(t *testing.T) {
 	}
 	changed, cancel := channel.Subscribe()
 	defer cancel()
-	code, body := i.do(t, "GET", "/api/tocsin/v1/oncall", "")
+	_, body := i.do(t, "GET", "/api/tocsin/v1/oncall", "")
 	on, id := "ana", "U1"
 	if strings.Contains(body, `"users":["ana"]`) {
 		on, id = "bo", "U2"
 	}
+	var code int
 	if code, body = i.do(t, "POST", "/api/tocsin/v1/overrides", `{"schedule":"primary","who":"`+on+`","for":"2h","user":"dee"}`); code != 201 {
 		t.Fatal(code, body)
 	}

@@ -152,7 +152,8 @@ func TestBatches(t *testing.T) {
 		}
 		r.fire(names...)
 		time.Sleep(time.Second)
-		if n, largest := am.Requests(); n > 5 || largest != 256 || len(am.Firing(time.Now(), "alertname")) != 1000 {
+		// How much is there when the sender first looks is the scheduler's affair; a request for each alert is not.
+		if n, largest := am.Requests(); n > 50 || largest != 256 || len(am.Firing(time.Now(), "alertname")) != 1000 {
 			t.Errorf("%d requests of up to %d alerts", n, largest)
 		}
 	})
