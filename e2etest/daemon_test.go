@@ -236,7 +236,8 @@ func (d *daemon) call(method, path string, in any) (int, []byte) {
 	return res.StatusCode, b
 }
 
-var apiClient = &http.Client{Timeout: 20 * time.Second}
+// apiClient waits long: Alertmanager takes its time to list 100,000 alerts on a busy machine.
+var apiClient = &http.Client{Timeout: time.Minute}
 
 // status is call for those who want the answer decoded, if it is a good one.
 func (d *daemon) status(method, path string, in, out any) int {
