@@ -89,11 +89,12 @@ func (v *viewer) receiversOf(e *dispatched) []string {
 		}
 		return names
 	}
-	names := make([]string, 0, len(e.groups))
-	for _, g := range e.groups {
+	// In the order in which the tree is walked, as Alertmanager lists them: that of the routes' numbers.
+	groups := slices.SortedFunc(slices.Values(e.groups), func(a, b *group) int { return a.route.Index - b.route.Index })
+	names := make([]string, 0, len(groups))
+	for _, g := range groups {
 		names = append(names, g.route.Receiver)
 	}
-	slices.Sort(names)
 	return names
 }
 
