@@ -58,6 +58,8 @@ type Breach struct {
 // triggers in [from, to), and returns where they are broken: by escalation, in order of time. It assumes that every
 // delivery succeeds at once. Of an alert it knows the severity of the promise, and no other label: a tier whose
 // condition names one is not relied upon. Of a round robin the worst turn counts, in every round.
+// Of a low urgency with rounds, a contact rule that a round would cut short is not relied upon, though the machine may
+// still run it where that round waits for daytime.
 func Prove(p Policy, from, to time.Time) []Breach {
 	var breaches []Breach
 	known := newProver(p, from, to)
