@@ -105,6 +105,9 @@ func takePlace(b *testing.B, p program, alerts, groups int, wait time.Duration, 
 	b.ReportMetric(ms(late[len(late)-1]), "max-late-ms")
 	b.ReportMetric(spent, "cpu-s")
 
+	if p.name == ours().name {
+		b.ReportMetric(flushedInTime(b, d), "%flushes-within-100ms")
+	}
 	listing := time.Now()
 	if code, body := d.call(http.MethodGet, "/api/v2/alerts", nil); code != http.StatusOK || bytes.Count(body, []byte(`"fingerprint"`)) != alerts {
 		b.Errorf("the listing: HTTP %d, %d alerts", code, bytes.Count(body, []byte(`"fingerprint"`)))
@@ -116,6 +119,19 @@ func takePlace(b *testing.B, p program, alerts, groups int, wait time.Duration, 
 	b.ReportMetric(2*(cpuSeconds(b, pid)-cpu), "idle-cpu-s/min")
 	b.ReportMetric(rssMB(b, pid), "rest-MB")
 	b.ReportMetric(peakMB(b, pid), "peak-MB")
+}
+
+// flushedInTime returns how many in a hundred flushes were begun within 100 ms of their time.
+func flushedInTime(b *testing.B, d *daemon) float64 {
+	_, shown := d.call(http.MethodGet, "/metrics", nil)
+	value := func(series string) (v float64) {
+		_, rest, _ := strings.Cut(string(shown), "\ntocsin_dispatcher_flush_lateness_seconds_"+series+" ")
+		if _, err := fmt.Sscan(rest, &v); err != nil {
+			b.Errorf("flush lateness %s: %v", series, err)
+		}
+		return v
+	}
+	return 100 * value(`bucket{le="0.1"}`) / value("count")
 }
 
 func placeConfig(hook string, wait time.Duration, rules int) string {
