@@ -15,7 +15,7 @@ import (
 )
 
 var (
-	zoneSeed    = flag.Uint64("zones.seed", 0, "seed of the years and handoffs tried in each zone; 0: a new one")
+	zoneSeed    = flag.Uint64("zones.seed", 1, "seed of the years and handoffs tried in each zone; 0: a new one")
 	zonesWalked = flag.Int("zones.walked", 16, "how many kinds of zone are walked step by step; there are about 160")
 )
 
