@@ -68,10 +68,9 @@ func appendBoundaries(at []time.Time, ti timeinterval.TimeInterval, after, horiz
 		minutes = append(minutes, r.StartMinute, r.EndMinute)
 	}
 	for from := after; from.Before(horizon); {
-		local := from.In(loc)
-		_, offset := local.Zone()
-		_, until := local.ZoneBounds()
-		if until.IsZero() || until.After(horizon) {
+		_, offset := from.In(loc).Zone()
+		until, ok := evenUntil(from, loc)
+		if !ok || until.After(horizon) {
 			until = horizon
 		} else {
 			at = append(at, until)

@@ -21,16 +21,30 @@ func instantOf(w time.Time, loc *time.Location) time.Time {
 	at := w.Add(-farthest).In(loc)
 	for {
 		_, offset := at.Zone()
-		start, end := at.ZoneBounds()
+		start, _ := at.ZoneBounds()
 		t := w.Add(-time.Duration(offset) * time.Second)
 		if !start.IsZero() && t.Before(start) {
 			t = start
 		}
-		if end.IsZero() || t.Before(end) {
+		end, ok := evenUntil(at, loc)
+		if !ok || t.Before(end) {
 			return t.In(loc)
 		}
-		at = end
+		at = end.In(loc)
 	}
+}
+
+// evenUntil returns an instant until which wall time runs evenly from t on, always after t, so that who goes on from
+// it gets ahead; ok is false where clocks never change again.
+//
+// ZoneBounds alone does not promise that: behind the last change that a zone's data lists, it takes each year to have
+// 365 days, and on the 31 December of a leap year names an end that has passed.
+func evenUntil(t time.Time, loc *time.Location) (end time.Time, ok bool) {
+	_, end = t.In(loc).ZoneBounds()
+	if end.IsZero() || end.After(t) {
+		return end, !end.IsZero()
+	}
+	return time.Date(t.UTC().Year()+1, time.January, 1, 0, 0, 0, 0, time.UTC), true
 }
 
 // passedAt returns the latest wall time that clocks in loc have shown up to t. It differs from wallOf after

@@ -75,8 +75,8 @@ func appendEdges(edges []time.Time, ti timeinterval.TimeInterval, loc *time.Loca
 	slices.Sort(minutes)
 	minutes = slices.Compact(minutes)
 	for start := from; start.Before(to); {
-		_, end := start.In(loc).ZoneBounds() // until then, wall time runs evenly
-		if end.IsZero() || end.After(to) {
+		end, ok := evenUntil(start, loc)
+		if !ok || end.After(to) {
 			end = to
 		}
 		if start.After(from) {

@@ -37,13 +37,16 @@ func zones(t *testing.T) []*time.Location {
 	return all
 }
 
-// changes returns when clocks change in [from, to), and to which offset in seconds.
+// changes returns when clocks change in [from, to), and to which offset in seconds, and some instants at which they do not.
 func changes(loc *time.Location, from, to time.Time) (at []time.Time, offsets []int) {
 	t := from.In(loc)
 	for {
 		_, offset := t.Zone()
 		at, offsets = append(at, t), append(offsets, offset)
 		_, end := t.ZoneBounds()
+		if !end.IsZero() && !end.After(t) { // it forgets the last day of leap years that are far ahead
+			end = t.Add(24 * time.Hour)
+		}
 		if end.IsZero() || !end.Before(to) {
 			return at, offsets
 		}
