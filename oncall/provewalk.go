@@ -91,7 +91,7 @@ func (w *walk) tierDue() (time.Time, bool) {
 	if w.low {
 		var first time.Time
 		for _, l := range w.last {
-			if l.user && (first.IsZero() || l.begins.Before(first)) {
+			if l.user && !l.failed && (first.IsZero() || l.begins.Before(first)) {
 				first = l.begins
 			}
 		}
@@ -109,7 +109,7 @@ func (w *walk) roundDue() (time.Time, bool) {
 	}
 	at := w.anchor.Add(time.Duration(w.repeats+1) * e.Repeat.Every)
 	for _, l := range w.told {
-		if wait := l.begins.Add(max(0, e.Repeat.Every-e.Tiers[len(e.Tiers)-1].After)); w.low && l.user && wait.After(at) {
+		if wait := l.begins.Add(max(0, e.Repeat.Every-e.Tiers[len(e.Tiers)-1].After)); w.low && l.user && !l.failed && wait.After(at) {
 			at = wait
 		}
 	}

@@ -112,6 +112,12 @@ func (m *machine) begins(n *Notification) time.Time {
 	return m.p.Users[n.Target.Name].Awake(n.At, m.in.Anchor.Add(m.lowDeadline()))
 }
 
+// waits reports that a tier or round keeps its distance from when a notification's contact rules begin. Whom there is
+// nothing to reach by has failed at once, and nobody waits for their daytime.
+func (n *Notification) waits() bool {
+	return n.Target.Kind == TargetUser && n.Tier != responderTier && !n.Behind && !(n.Failed && len(n.Tries) == 0)
+}
+
 // tierWaits returns when the next tier is to be told at the earliest because the users of the last one wait for
 // their daytime: tiers keep their distance, or all would be told at nine. Zero: nobody waits.
 func (m *machine) tierWaits() time.Time {
@@ -124,7 +130,7 @@ func (m *machine) tierWaits() time.Time {
 	}
 	var first time.Time
 	for i := range last {
-		if n := &last[i]; n.Target.Kind == TargetUser && !n.Behind {
+		if n := &last[i]; n.waits() {
 			if at := m.begins(n); first.IsZero() || at.Before(first) {
 				first = at
 			}
@@ -143,7 +149,7 @@ func (m *machine) roundWaits() time.Time {
 	}
 	var latest time.Time
 	for i := range m.in.Notifications {
-		if n := &m.in.Notifications[i]; n.Target.Kind == TargetUser && !n.Behind && n.Tier != responderTier {
+		if n := &m.in.Notifications[i]; n.waits() {
 			if at := m.begins(n); at.After(latest) {
 				latest = at
 			}
@@ -159,7 +165,7 @@ func (m *machine) roundWaits() time.Time {
 func (m *machine) sayWaiting(told []Notification) {
 	for i := range told {
 		n := &told[i]
-		if at := m.begins(n); at.After(m.now) && !n.Behind {
+		if at := m.begins(n); at.After(m.now) && !n.Behind && len(m.contacts(n.Target)) > 0 {
 			m.note(EntryUrgency, "", fmt.Sprintf("%s is told from %s on: the urgency is low", n.Target, clockFor(m.p.Users[n.Target.Name].Location, at)))
 		}
 	}

@@ -143,3 +143,33 @@ func randomEscalation(rt *rapid.T) oncall.Escalation {
 	}
 	return e
 }
+
+// TestNobodyWaitsForWhomNothingReaches: a user without contacts keeps no later tier waiting for their daytime.
+func TestNobodyWaitsForWhomNothingReaches(t *testing.T) {
+	p := oncall.Policy{
+		Users:     map[string]oncall.User{"gone": {Name: "gone"}},
+		Receivers: map[string]oncall.Receiver{"pager": {Name: "pager", Endpoints: []oncall.Endpoint{oncall.PageEndpoint("pager", 0)}}},
+		Escalations: map[string]oncall.Escalation{"e": {
+			Name: "e", GroupBy: []string{"alertname"}, Urgency: oncall.Urgency{Low: true, Deadline: time.Hour}, Promise: oncall.Promise{Within: 2 * time.Minute},
+			Tiers: []oncall.Tier{
+				{Targets: []oncall.Target{{Kind: oncall.TargetUser, Name: "gone"}, {Kind: oncall.TargetSlack, Name: "#a"}}},
+				{After: 2 * time.Minute, Targets: []oncall.Target{{Kind: oncall.TargetReceiver, Name: "pager"}}},
+			}}},
+	}
+	night := time.Date(2025, 3, 28, 4, 57, 59, 999_999_999, time.UTC)
+	run, err := replay.Simulate(replay.Scenario{Policy: p, Escalation: "e", At: night, For: 3 * time.Hour, Labels: labels.FromStrings("alertname", "A")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if run.Reached == nil || !run.Reached.At.Equal(night.Add(2*time.Minute)) {
+		t.Errorf("reached: %+v", run.Reached)
+	}
+	for _, e := range run.Timeline {
+		if e.Kind == oncall.EntryUrgency && e.Text == "user gone is told from Fri 28 Mar 05:57 UTC on: the urgency is low" {
+			t.Errorf("the timeline says that they are told: %s", e.Text)
+		}
+	}
+	if breaches := oncall.Prove(p, night, night.Add(24*time.Hour)); len(breaches) > 0 {
+		t.Errorf("%+v", breaches)
+	}
+}
