@@ -2,7 +2,6 @@ package slack
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -24,15 +23,7 @@ func (a *Adapter) CommandHandler() http.Handler {
 		// The commit must not be given up because Slack hung up.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), answerTimeout)
 		defer cancel()
-		who := a.identify(form.Get("user_id"), form.Get("user_name"))
-		text, err := a.run(ctx, form.Get("text"), who, s.id)
-		if err != nil {
-			a.log.Error("A slash command was not carried out", "err", a.redact(err.Error()))
-			text = explain(err)
-		}
-		w.Header().Set("Content-Type", "application/json; charset=utf-8")
-		// The peer may be gone: there is nobody left to tell, and the timeline has what was done.
-		_ = json.NewEncoder(w).Encode(answer{ResponseType: "ephemeral", Text: shorten(text, maxAnswerText)})
+		a.command(ctx, form, s.id).write(w)
 	})
 }
 

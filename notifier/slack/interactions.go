@@ -82,8 +82,7 @@ func commandOf(actionID, value string) (press, oncall.Command, error) {
 	return p, c, nil
 }
 
-// InteractionHandler serves /slack/interactions: the buttons, the menu of silences and its dialog. A press is
-// committed, then answered; the delivery loop then redraws the message.
+// InteractionHandler serves /slack/interactions: the buttons, the menu of silences and its dialog.
 func (a *Adapter) InteractionHandler() http.Handler {
 	return a.callback("interactions", func(w http.ResponseWriter, r *http.Request, s signed) {
 		in, err := parseInteraction(s.body)
@@ -94,20 +93,7 @@ func (a *Adapter) InteractionHandler() http.Handler {
 		// The commit must not be given up because Slack hung up.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), answerTimeout)
 		defer cancel()
-		if in.Type == "view_submission" && in.View.CallbackID == actionSilence {
-			a.submit(ctx, w, in, s.id)
-			return
-		}
-		if in.Type != "block_actions" || len(in.Actions) == 0 {
-			return // shortcuts and other dialogs are none of ours: an empty 200
-		}
-		if text, err := a.press(ctx, in, s.id); err != nil {
-			a.log.Error("A press was not committed", "err", a.redact(err.Error()))
-			a.privately(in.ResponseURL, explain(err))
-			fail(w, http.StatusServiceUnavailable, "the press was not committed") // Slack shows a warning at the button
-		} else {
-			a.privately(in.ResponseURL, text)
-		}
+		a.interact(ctx, in, s.id).write(w)
 	})
 }
 

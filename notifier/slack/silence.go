@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"regexp"
 	"strconv"
 	"strings"
@@ -137,16 +136,14 @@ type submitted struct {
 	} `json:"state"`
 }
 
-// submit serves a dialog that was sent off: the silence is committed, then the dialog closes. What went wrong is
+// submit carries out a dialog that was sent off: the silence is committed, then the dialog closes. What went wrong is
 // shown in it, at its one field.
-func (a *Adapter) submit(ctx context.Context, w http.ResponseWriter, in interaction, request string) {
+func (a *Adapter) submit(ctx context.Context, in interaction, request string) any {
 	complaint := a.silenceFromDialog(ctx, in, request)
 	if complaint == "" {
-		return // an empty 200 closes it
+		return nil // an empty answer closes it
 	}
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	// The peer may be gone: there is nobody left to tell, and the timeline has what was done.
-	_ = json.NewEncoder(w).Encode(map[string]any{"response_action": "errors", "errors": map[string]string{blockComment: complaint}})
+	return map[string]any{"response_action": "errors", "errors": map[string]string{blockComment: complaint}}
 }
 
 // silenceFromDialog returns what was wrong, as plain text, "" if the silence is set.
