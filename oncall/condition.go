@@ -54,16 +54,23 @@ func (c Condition) FailsAt(p Policy, at time.Time) string {
 // there is none within NextChangeHorizon, that horizon, at which to ask again.
 func (c Condition) NextAllowed(p Policy, after time.Time) time.Time {
 	horizon := after.Add(NextChangeHorizon)
-	var edges []time.Time
-	for _, name := range slices.Concat(c.During, c.NotDuring) {
-		for _, s := range p.interval(name).within(time.UTC, after, horizon) {
-			edges = append(edges, s.from, s.to)
+	for begin, look := after, day; begin.Before(horizon); look *= 2 { // most intervals change within a day
+		end := begin.Add(look)
+		if end.After(horizon) {
+			end = horizon
 		}
-	}
-	for _, at := range sortedInstants(edges) {
-		if at.After(after) && at.Before(horizon) && c.FailsAt(p, at) == "" {
-			return at
+		var edges []time.Time
+		for _, name := range slices.Concat(c.During, c.NotDuring) {
+			for _, s := range p.interval(name).within(time.UTC, begin, end) {
+				edges = append(edges, s.from, s.to)
+			}
 		}
+		for _, at := range sortedInstants(edges) {
+			if at.After(after) && at.Before(horizon) && c.FailsAt(p, at) == "" {
+				return at
+			}
+		}
+		begin = end
 	}
 	return horizon
 }
