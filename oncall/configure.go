@@ -35,6 +35,7 @@ const RefInterval = "time interval"
 type userBlock struct {
 	Name     problem.At[string] `yaml:"name"`
 	Slack    problem.At[string] `yaml:"slack"`
+	Email    problem.At[string] `yaml:"email"`
 	TimeZone problem.At[string] `yaml:"time_zone"`
 	Contacts []*yaml.Node       `yaml:"contacts"`
 	Daytime  *yaml.Node         `yaml:"daytime"`
@@ -55,12 +56,13 @@ var (
 func DecodeUsers(d *problem.Document, n *yaml.Node) (users []problem.At[User], refs []Ref, problems problem.List) {
 	var nodes []*yaml.Node
 	problems = d.Decode(n, &nodes)
-	slackIDs := map[string]string{}
+	slackIDs, emails := map[string]string{}, map[string]string{}
 	for _, node := range nodes {
 		var b userBlock
 		problems = append(problems, d.Decode(node, &b)...)
 		problems = append(problems, checkName(d.At(node), b.Name, "user")...)
-		u := User{Name: b.Name.Value, Slack: b.Slack.Value, TimeZone: b.TimeZone.Value}
+		u := User{Name: b.Name.Value, Slack: b.Slack.Value, Email: b.Email.Value, TimeZone: b.TimeZone.Value}
+		problems = append(problems, checkEmail(b, emails)...)
 		if b.Slack.IsSet() {
 			if !slackUserID.MatchString(u.Slack) {
 				problems = append(problems, b.Slack.Place.Errorf("expected a Slack user ID such as U02ANA, found %q", u.Slack).
@@ -89,6 +91,28 @@ func DecodeUsers(d *problem.Document, n *yaml.Node) (users []problem.At[User], r
 		users = append(users, problem.At[User]{Value: u, Place: b.Name.Place})
 	}
 	return users, refs, append(problems, Unique("user", users, func(u User) string { return u.Name })...)
+}
+
+// An address as people have it, and no more of what a mail server would take: it is compared, not written to.
+var emailForm = regexp.MustCompile(`^[^\s@<>,;:"]+@[^\s@<>,;:"]+\.[^\s@<>,;:".]+$`)
+
+// checkEmail reports an address that is none, or that is somebody else's already. taken has the owners of those seen.
+func checkEmail(b userBlock, taken map[string]string) problem.List {
+	if !b.Email.IsSet() {
+		return nil
+	}
+	if !emailForm.MatchString(b.Email.Value) {
+		return problem.List{b.Email.Place.Errorf("expected an e-mail address such as ana@shop.example, found %q", b.Email.Value).
+			WithHint("the one in the person's Slack profile, which Slack must have verified")}
+	}
+	key := strings.ToLower(b.Email.Value)
+	other, ok := taken[key]
+	taken[key] = b.Name.Value
+	if ok {
+		return problem.List{b.Email.Place.Errorf("the e-mail address %s is user %q's already", b.Email.Value, other).
+			WithHint("each press must belong to one person")}
+	}
+	return nil
 }
 
 // decodeDaytime decodes when a user is told of what has a low urgency: an interval as in time_intervals, or a list.
@@ -137,7 +161,7 @@ func decodeContacts(d *problem.Document, user userBlock) (contacts []Contact, re
 				problems = append(problems, checkChannel(b.Slack, `"dm", or `)...)
 			} else if !user.Slack.IsSet() {
 				problems = append(problems, b.Slack.Place.Errorf("user %q has no Slack ID to send a direct message to", user.Name.Value).
-					WithHint("add slack: U… to the user"))
+					WithHint("add slack: U… to the user; an email says who presses a button, not where to write"))
 			}
 		}
 		contacts = append(contacts, c)

@@ -85,6 +85,7 @@ func (t Target) String() string { return string(t.Kind) + " " + t.Name }
 type User struct {
 	Name     string
 	Slack    string // Slack user ID, "" if none
+	Email    string // by which Slack's members are recognised where Slack says that it is verified; "" if none
 	TimeZone string // IANA name, "" for UTC
 	Contacts []Contact
 	// Daytime is when they are told of what has a low urgency, in Location where an interval names no place of its
