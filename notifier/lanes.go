@@ -116,7 +116,7 @@ func (l *lanes) done(r result) {
 	if a.At.After(n.started) {
 		n.started = a.At
 	}
-	if a.RetryAfter > 0 {
+	if a.RetryAfter > 0 && !a.OwnHold {
 		if until := a.At.Add(a.Took).Add(a.RetryAfter); until.After(n.held) {
 			n.held = until
 		}

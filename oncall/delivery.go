@@ -113,8 +113,11 @@ type Attempt struct {
 	Error      string        `json:"error,omitempty"`   // for people; no secrets, no URL with credentials
 	Excerpt    string        `json:"excerpt,omitempty"` // start of the answer's body
 	RetryAfter time.Duration `json:"retry_after,omitempty"`
-	Remote     string        `json:"-"`
-	Revision   int64         `json:"-"`
+	// OwnHold says that RetryAfter is about what this attempt did, not about its endpoint, which takes other things
+	// meanwhile: a limit on edits must not hold up the next incident's first message.
+	OwnHold  bool   `json:"-"`
+	Remote   string `json:"-"`
+	Revision int64  `json:"-"`
 }
 
 // Reply is the frozen body of a KindReply delivery: what a thread reply says.

@@ -138,8 +138,8 @@ func (t *tx) loadClaim(c candidate) (oncall.Claim, error) {
 		return oncall.Claim{}, err
 	}
 	claim := oncall.Claim{Delivery: d}
-	if _, err := one(t, `select remote from deliveries where incident = $1 and endpoint = $2 and kind = 'message' and state = 'delivered'
-		order by seq desc limit 1`, []any{d.Incident, string(d.Endpoint)}, &claim.Thread); err != nil {
+	if _, err := one(t, `select remote from deliveries where incident = $1 and endpoint = $2 and kind in ('message', 'edit') and state = 'delivered'
+		and remote <> '' order by seq desc limit 1`, []any{d.Incident, string(d.Endpoint)}, &claim.Thread); err != nil {
 		return oncall.Claim{}, err
 	}
 	_, err = one(t, `select coalesce(max(revision), 0) from deliveries where incident = $1 and endpoint = $2

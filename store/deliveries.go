@@ -155,7 +155,7 @@ func (t *tx) finishDelivery(w oncall.Write, key string, a oncall.Attempt, state 
 		return err
 	}
 	t.mine.Deliveries = true // the next one to this endpoint may go
-	if d.Kind != oncall.KindEdit || state != oncall.DeliveryDelivered && state != oncall.DeliveryQueued {
+	if d.Kind != oncall.KindEdit || state != oncall.DeliveryDelivered && state != oncall.DeliveryQueued || state == oncall.DeliveryDelivered && a.Error != "" {
 		entry := oncall.AttemptEntry(d, a)
 		if err := t.addTimeline(oncall.Incident{Number: d.Incident, State: oncall.IncidentTriggered}, []oncall.TimelineEntry{entry}, w.Now); err != nil {
 			return err

@@ -277,6 +277,13 @@ func testThreads(t *testing.T, e *env) {
 	e.add(in.Number, reply)
 	c = e.claim()[0]
 	equal(t, []any{c.Thread, c.Shown}, []any{"C1/1.0", int64(6)})
+	finish(c, "C1/2.0", 0) // where a reply is, nothing follows it
+	e.add(in.Number, edit(in, "2"))
+	c = e.claim()[0]
+	equal(t, c.Thread, "C1/1.0")
+	finish(c, "C1/3.0", 7) // somebody deleted the message: another took its place
+	e.add(in.Number, edit(in, "3"))
+	equal(t, e.claim()[0].Thread, "C1/3.0")
 }
 
 func testSameKey(t *testing.T, e *env) {
