@@ -14,6 +14,7 @@ func (m *machine) command(c Command) {
 		m.refuse("there is no such incident")
 		return
 	}
+	m.from = c.From
 	switch c.Kind {
 	case CmdAcknowledge:
 		m.acknowledge(c)

@@ -37,8 +37,10 @@ const (
 // Command is what a person asked for, from wherever: Slack, the API, a link.
 type Command struct {
 	Kind  CommandKind
-	Actor string    // as shown on the timeline: a configured user's name where there is one
-	Via   string    // "slack", "api", "link"
+	Actor string // as shown on the timeline: a configured user's name where there is one
+	Via   string // "slack", "api", "link"
+	// From is the endpoint whose far end reports what a person did there, "" for none: it is not told of it again.
+	From  Endpoint
 	Until time.Time // snooze; zero with UntilClear: ClearWithin from now
 	// UntilClear ends a snooze when no firing alert of the incident matches any more.
 	UntilClear amlabels.Matchers

@@ -42,6 +42,7 @@ type machine struct {
 	order   []Fingerprint     // touched ones, in order
 	visible bool              // people see a difference: messages are redrawn
 	tierRan bool              // one tier a decision
+	from    Endpoint          // whose far end reported what happened; it is not told of it again
 	pages   []int             // indexes into d.Deliveries whose body is a page still to be frozen
 	vias    map[string]string // by key of a delivery: how its user came to be told
 }

@@ -1,6 +1,7 @@
 package oncall
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -54,6 +55,7 @@ type InhibitRule struct {
 type Integration struct {
 	Endpoint     Endpoint
 	SendResolved bool
+	Acks         bool // its far end keeps incidents of its own, and is told when somebody has one
 }
 
 // IntegrationEndpoint returns the endpoint of the i-th (from 0) entry of a receiver's list, which is
@@ -65,6 +67,19 @@ func IntegrationEndpoint(list, receiver string, i int) Endpoint {
 
 // Integration reports whether the endpoint is one of Alertmanager's integrations.
 func (e Endpoint) Integration() bool { return strings.HasSuffix(e.Kind(), "_configs") }
+
+// integration finds an endpoint among the receivers' integrations.
+func (p Policy) integration(e Endpoint) (Integration, bool) {
+	if !e.Integration() {
+		return Integration{}, false
+	}
+	for _, r := range p.Receivers {
+		if i := slices.IndexFunc(r.Integrations, func(i Integration) bool { return i.Endpoint == e }); i >= 0 {
+			return r.Integrations[i], true
+		}
+	}
+	return Integration{}, false
+}
 
 // GroupLabelsOf returns the labels that make the group of an alert under the route.
 func (r *Route) GroupLabelsOf(ls labels.Labels) labels.Labels {

@@ -18,6 +18,9 @@ func testPolicy() oncall.Policy {
 		{Endpoint: oncall.IntegrationEndpoint("pagerduty_configs", "classic", 0), SendResolved: true},
 		{Endpoint: oncall.IntegrationEndpoint("webhook_configs", "classic", 0)}}}
 	mail := oncall.Receiver{Name: "cho-mail", Integrations: []oncall.Integration{{Endpoint: oncall.IntegrationEndpoint("email_configs", "cho-mail", 0)}}}
+	both := oncall.Receiver{Name: "both", Integrations: []oncall.Integration{ // far ends that keep incidents of their own
+		{Endpoint: oncall.IntegrationEndpoint("pagerduty_configs", "both", 0), SendResolved: true, Acks: true},
+		{Endpoint: oncall.IntegrationEndpoint("opsgenie_configs", "both", 0), Acks: true}}}
 	slack := oncall.Target{Kind: oncall.TargetSlack, Name: "#session-alerts"}
 	user := func(n string) oncall.Target { return oncall.Target{Kind: oncall.TargetUser, Name: n} }
 	sched := func(n string) oncall.Target { return oncall.Target{Kind: oncall.TargetSchedule, Name: n} }
@@ -31,7 +34,7 @@ func testPolicy() oncall.Policy {
 			"dee":   {Name: "dee", Slack: "U05DEE"},
 			"ghost": {Name: "ghost"},
 		},
-		Receivers: map[string]oncall.Receiver{"classic": classic, "cho-mail": mail, "ana-phone": page("ana-phone"), "bo-phone": page("bo-phone"), "pagerduty": page("pagerduty")},
+		Receivers: map[string]oncall.Receiver{"classic": classic, "both": both, "cho-mail": mail, "ana-phone": page("ana-phone"), "bo-phone": page("bo-phone"), "pagerduty": page("pagerduty")},
 		Schedules: map[string]oncall.Schedule{"primary": primary(), "team": team(), "night": night()},
 		Routing:   oncall.Routing{TimeIntervals: map[string][]timeinterval.TimeInterval{"business-hours": {hours(14*60, 18*60)}}},
 		Escalations: map[string]oncall.Escalation{
@@ -54,6 +57,8 @@ func testPolicy() oncall.Policy {
 				Tiers: []oncall.Tier{{Targets: []oncall.Target{slack}}, {After: 5 * time.Minute, Targets: []oncall.Target{user("ana")}}, {After: 10 * time.Minute, Targets: []oncall.Target{user("bo"), recv("pagerduty")}}}},
 			"with-integrations": {Name: "with-integrations", GroupBy: []string{"service"}, Tiers: []oncall.Tier{{Targets: []oncall.Target{slack, recv("classic")}},
 				{After: 5 * time.Minute, Targets: []oncall.Target{user("cho")}}}},
+			"both-ways": {Name: "both-ways", GroupBy: []string{"service"}, AckTimeout: 30 * time.Minute, Tiers: []oncall.Tier{{Targets: []oncall.Target{recv("both")}},
+				{After: 5 * time.Minute, Targets: []oncall.Target{user("bo")}}}},
 			"plain": {Name: "plain", GroupBy: []string{"alertname"}, Tiers: []oncall.Tier{{Targets: []oncall.Target{recv("pagerduty")}}}},
 			"nobody": {Name: "nobody", GroupBy: []string{"alertname"}, Tiers: []oncall.Tier{
 				{Targets: []oncall.Target{user("ghost")}}, {After: 5 * time.Minute, Targets: []oncall.Target{user("bo")}}}},

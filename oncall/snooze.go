@@ -46,6 +46,7 @@ func (m *machine) snooze(c Command) {
 	}
 	m.note(EntrySnoozed, c.Actor, "snoozed until "+text+via(c.Via))
 	m.dropAsks(fmt.Sprintf("snoozed by %s before it was sent", c.Actor), false)
+	m.tellSnoozed()
 	m.replyAll(Reply{What: string(EntrySnoozed), Text: fmt.Sprintf("Snoozed by %s until %s", c.Actor, text), At: m.now})
 	m.visible = true
 	m.d.Reply = m.number() + " is snoozed until " + text

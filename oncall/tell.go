@@ -138,12 +138,12 @@ func (m *machine) dropped(key string) bool {
 	return slices.ContainsFunc(m.d.Drop, func(d Drop) bool { return d.Key == key })
 }
 
-// tellPages tells every paged endpoint once. what makes the keys: one per acknowledgement, one for the
-// resolution, one per update. Alertmanager's integrations know no acknowledgement, and hear of the resolution
-// only with send_resolved.
+// tellPages tells every paged endpoint once, but for the one that reported it. what makes the keys: one per
+// acknowledgement, one for the resolution, one per update. Most of Alertmanager's integrations know no
+// acknowledgement, and hear of the resolution only with send_resolved.
 func (m *machine) tellPages(kind DeliveryKind, what string) {
 	for _, t := range m.in.Told {
-		if t.Endpoint.Kind() == "slack" || !m.live(t.Endpoint) || !m.takes(t.Endpoint, kind) {
+		if t.Endpoint.Kind() == "slack" || t.Endpoint == m.from || !m.live(t.Endpoint) || !m.takes(t.Endpoint, kind) {
 			continue
 		}
 		m.send(Delivery{
@@ -155,19 +155,31 @@ func (m *machine) tellPages(kind DeliveryKind, what string) {
 
 // takes reports whether an endpoint can be told something that asks for no attention.
 func (m *machine) takes(e Endpoint, kind DeliveryKind) bool {
-	switch {
-	case !e.Integration():
+	if !e.Integration() {
 		return true
-	case kind == KindAcknowledged:
-		return false
-	case kind == KindResolved:
-		for _, r := range m.p.Receivers {
-			if i := slices.IndexFunc(r.Integrations, func(i Integration) bool { return i.Endpoint == e }); i >= 0 {
-				return r.Integrations[i].SendResolved
-			}
-		}
+	}
+	i, ok := m.p.integration(e)
+	switch kind {
+	case KindAcknowledged:
+		return i.Acks
+	case KindResolved:
+		return !ok || i.SendResolved
 	}
 	return true
+}
+
+// tellSnoozed tells the far ends that escalate by themselves that nobody is to be woken for a while. The others
+// were asked once, and are quiet.
+func (m *machine) tellSnoozed() {
+	for _, t := range m.in.Told {
+		if i, _ := m.p.integration(t.Endpoint); !i.Acks || t.Endpoint == m.from || !m.live(t.Endpoint) {
+			continue
+		}
+		m.send(Delivery{
+			Key: DeliveryKey(m.in.Key, "snooze", m.in.Revision, t.Endpoint), Endpoint: t.Endpoint, Kind: KindAcknowledged, Priority: PriorityRepeat,
+			Round: m.in.Round, Tier: max(m.in.NextTier-1, 0), Target: t.Target, User: t.User,
+		})
+	}
 }
 
 // replyAll adds a reply to the thread of every message.

@@ -82,7 +82,7 @@ func stateLine(in *oncall.Incident) string {
 // runLine does one input: escalation NAME · fire|mute|resolve|unknown|known NAME INSTANCE [SEVERITY] ·
 // advance D · down D · ack|unack|close USER · escalate USER [ROUND TIER] · snooze USER D · note USER TEXT ·
 // assign USER USER · add USER USER · merge USER NUMBER · until USER MATCHER [D] · on NUMBER (whom it is about) ·
-// edit NAME (of edits) · noted USER TEXT · deliver|refuse|fail ENDPOINT|KIND|all.
+// from ENDPOINT (before what somebody did there) · edit NAME (of edits) · noted USER TEXT · deliver|refuse|fail ENDPOINT|KIND|all.
 func runLine(t *testing.T, s *sim, f []string) {
 	t.Helper()
 	arg := func(i int, def string) string {
@@ -94,7 +94,11 @@ func runLine(t *testing.T, s *sim, f []string) {
 	status := map[string]oncall.ChangeStatus{"fire": oncall.ChangeFiring, "resolve": oncall.ChangeResolved, "unknown": oncall.ChangeUnknown, "known": oncall.ChangeKnown, "mute": oncall.ChangeMuted}
 	outcome := map[string]oncall.Outcome{"deliver": oncall.OutcomeDelivered, "refuse": oncall.OutcomeRefused, "fail": oncall.OutcomeRetry}
 	code := map[string]int{"deliver": 200, "refuse": 404, "fail": 503}
-	cmd := oncall.Command{Actor: arg(1, "")}
+	var from oncall.Endpoint
+	if f[0] == "from" { // from ENDPOINT, and what somebody did there
+		from, f = oncall.Endpoint(f[1]), f[2:]
+	}
+	cmd := oncall.Command{Actor: arg(1, ""), From: from}
 	switch f[0] {
 	case "escalation":
 		s.escName = f[1]
