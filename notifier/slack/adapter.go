@@ -88,6 +88,7 @@ type Adapter struct {
 	mu       sync.Mutex // guards closed against wg.Add after Close
 	closed   bool
 	wg       sync.WaitGroup
+	members  members
 }
 
 // New returns an adapter for a workspace. The configuration is taken to be valid; an empty APIURL or

@@ -38,8 +38,8 @@ func (a *Adapter) run(ctx context.Context, text string, who person, request stri
 	switch {
 	case t.verb == "help":
 		return a.help(), nil
-	case !who.may: // incidents are not for everybody to read either
-		return stranger(who), nil
+	case who.foreign || !who.may && !v.looks:
+		return refusal(who), nil
 	case t.verb == "list":
 		return a.list(ctx)
 	case t.verb == "who":
@@ -85,9 +85,9 @@ func (a *Adapter) act(ctx context.Context, t typed, v verb, who person, request 
 		c.Until = time.Now().Add(t.until)
 	}
 	if v.kind == oncall.CmdAssign {
-		user, ok := findUser(t.user, a.policy().Users, who)
-		if !ok {
-			return "Nothing was changed: " + code(plainly(t.user), 60) + " is no user of tocsin.", nil
+		user, complaint := a.named(ctx, t.user, who)
+		if complaint != "" {
+			return complaint, nil
 		}
 		c.User = user
 	}

@@ -129,7 +129,13 @@ func TestCommandReplayed(t *testing.T) {
 func TestCommandStrangers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorkspace(t, newActs(open(41, time.Now(), fire(1, time.Now()))), nil)
-		for _, text := range []string{"ack 41", "list", "why 41"} {
+		for text, want := range map[string]string{"list": "1 incident is open", "why 41": "#41 went to", "who": "no schedule", "help": "ack [#n]"} {
+			a, err := w.slack.Command(t.Context(), tocsinURL, text, "U09EVE")
+			if err != nil || !strings.Contains(a.Text, want) {
+				t.Errorf("%s: %+v, %v", text, a, err)
+			}
+		}
+		for _, text := range []string{"ack 41", "page ana x", "override x @ana 2h"} {
 			a, err := w.slack.Command(t.Context(), tocsinURL, text, "U09EVE")
 			if err != nil || !strings.Contains(a.Text, "tocsin does not know you") {
 				t.Errorf("%s: %+v, %v", text, a, err)

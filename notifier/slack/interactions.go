@@ -20,8 +20,11 @@ type interaction struct {
 		ID       string `json:"id"`
 		Username string `json:"username"`
 		Name     string `json:"name"`
+		TeamID   string `json:"team_id"`
 	} `json:"user"`
-	Actions []struct {
+	Team       place `json:"team"`       // where the press was made
+	Enterprise place `json:"enterprise"` // of that, where it has one
+	Actions    []struct {
 		ActionID string `json:"action_id"`
 		Value    string `json:"value"`
 
@@ -32,12 +35,18 @@ type interaction struct {
 	View submitted `json:"view"` // of a dialog that was sent off
 }
 
-// caller is what Slack says the person is called.
-func (in interaction) caller() string {
-	if in.User.Username != "" {
-		return in.User.Username
+// place is one of Slack's: a workspace, or an enterprise.
+type place struct {
+	ID string `json:"id"`
+}
+
+// from is who pressed. Slack says of which workspace they are, but not of which enterprise.
+func (in interaction) from() caller {
+	c := caller{id: in.User.ID, called: in.User.Username, team: in.User.TeamID}
+	if c.called == "" {
+		c.called = in.User.Name
 	}
-	return in.User.Name
+	return c
 }
 
 // parseInteraction reads the form that carries the payload. A payload of another type than block_actions
@@ -102,19 +111,19 @@ func (a *Adapter) InteractionHandler() http.Handler {
 func (a *Adapter) press(ctx context.Context, in interaction, request string) (text string, err error) {
 	act := in.Actions[0]
 	if act.ActionID == actionSilence {
-		if who := a.identify(in.User.ID, in.caller()); who.may {
+		if who := a.identify(ctx, in.from()); who.may {
 			return a.askWhy(ctx, in, who), nil
 		} else {
-			return stranger(who), nil
+			return refusal(who), nil
 		}
 	}
 	p, c, err := commandOf(act.ActionID, act.Value)
 	if err != nil {
 		return "Nothing was changed: " + err.Error() + ".", nil
 	}
-	who := a.identify(in.User.ID, in.caller())
+	who := a.identify(ctx, in.from())
 	if !who.may {
-		return stranger(who), nil
+		return refusal(who), nil
 	}
 	c.Actor = who.name
 	if stale, err := a.stale(ctx, p, c.Kind); err != nil {

@@ -30,23 +30,24 @@ type verb struct {
 	usage string
 	does  string
 	kind  oncall.CommandKind // "" for those that only answer
+	looks bool               // changes nothing: for those too who may not act
 }
 
 // verbs in the order of the help.
 var verbs = []verb{
 	{name: "help", usage: "help", does: "this list"},
-	{name: "list", usage: "list", does: "open incidents"},
+	{name: "list", usage: "list", does: "open incidents", looks: true},
 	{name: "ack", usage: "ack [#n]", does: "you have it; without a number, the one that waits for you", kind: oncall.CmdAcknowledge},
 	{name: "unack", usage: "unack [#n]", does: "you do not have it any more; paging goes on", kind: oncall.CmdUnacknowledge},
 	{name: "resolve", usage: "resolve [#n]", does: "it is over", kind: oncall.CmdResolve},
-	{name: "why", usage: "why [#n]", does: "how it came about, and who was told", kind: ""},
+	{name: "why", usage: "why [#n]", does: "how it came about, and who was told", kind: "", looks: true},
 	{name: "escalate", usage: "escalate #n", does: "tell the next tier now", kind: oncall.CmdEscalate},
 	{name: "snooze", usage: "snooze #n 30m", does: "be quiet until then", kind: oncall.CmdSnooze},
 	{name: "assign", usage: "assign #n @user", does: "somebody else has it", kind: oncall.CmdAssign},
 	{name: "note", usage: "note #n text", does: "write it on the timeline", kind: oncall.CmdNote},
 	{name: "silence", usage: "silence #n 2h why", does: "mute its alerts until then, with a reason"},
 	{name: "page", usage: "page @user|escalation what is wrong", does: "open an incident by hand, and tell them now"},
-	{name: "who", usage: "who [schedule]", does: "who is on call, and until when"},
+	{name: "who", usage: "who [schedule]", does: "who is on call, and until when", looks: true},
 	{name: "override", usage: "override schedule @user 2h [why]", does: "they are on call instead, from now on"},
 }
 

@@ -22,7 +22,11 @@ type response struct {
 
 // command carries out a slash command, given as Slack's form. id is the identity of the request.
 func (a *Adapter) command(ctx context.Context, form url.Values, id string) response {
-	who := a.identify(form.Get("user_id"), form.Get("user_name"))
+	team, enterprise := form.Get("team_id"), form.Get("enterprise_id")
+	if a.elsewhere(ctx, team, enterprise) {
+		return response{body: answer{ResponseType: "ephemeral", Text: notHere}}
+	}
+	who := a.identify(ctx, caller{form.Get("user_id"), form.Get("user_name"), team, enterprise})
 	text, err := a.run(ctx, form.Get("text"), who, id)
 	if err != nil {
 		a.log.Error("A slash command was not carried out", "err", a.redact(err.Error()))
@@ -34,6 +38,11 @@ func (a *Adapter) command(ctx context.Context, form url.Values, id string) respo
 // interact carries out a press, a choice from a menu, or a dialog that was sent off. A press is committed, then
 // answered; the delivery loop then redraws the message.
 func (a *Adapter) interact(ctx context.Context, in interaction, id string) response {
+	if a.elsewhere(ctx, in.Team.ID, in.Enterprise.ID) {
+		a.log.Warn("A press from another Slack workspace was turned away", "team", shorten(clean(in.Team.ID), 20))
+		a.privately(in.ResponseURL, notHere)
+		return response{}
+	}
 	if in.Type == "view_submission" && in.View.CallbackID == actionSilence {
 		return response{body: a.submit(ctx, in, id)}
 	}

@@ -104,9 +104,9 @@ func (a *Adapter) override(ctx context.Context, t typed, who person, request str
 	if a.overrides == nil {
 		return "Nothing was changed: overrides cannot be made here.", nil
 	}
-	user, ok := findUser(t.user, a.policy().Users, who)
-	if !ok {
-		return "Nothing was changed: " + code(plainly(t.user), 60) + " is no user of tocsin.", nil
+	user, complaint := a.named(ctx, t.user, who)
+	if complaint != "" {
+		return complaint, nil
 	}
 	done, err := a.overrides.Add(ctx, oncall.OverrideWish{Schedule: t.group, User: user, For: t.until, Actor: who.name, Reason: t.text}, request)
 	if err != nil {

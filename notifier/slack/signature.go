@@ -11,8 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"tocsin/oncall"
 )
 
 const (
@@ -103,44 +101,3 @@ func (w *codeWriter) WriteHeader(code int) {
 
 // Unwrap lets http.ResponseController reach the writer behind.
 func (w *codeWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-// person is who pressed or typed.
-type person struct {
-	name string // for the timeline
-	user string // name of the configured user, "" for others
-	id   string // Slack's
-	may  bool   // may act
-}
-
-// identify finds out who a Slack user ID is. What Slack says somebody is called is only shown beside the
-// ID: anybody can call themselves ana.
-func (a *Adapter) identify(id, called string) person {
-	for _, u := range a.policy().Users {
-		if id != "" && u.Slack == id {
-			return person{name: u.Name, user: u.Name, id: id, may: true}
-		}
-	}
-	name := "Slack user " + shorten(clean(id), 20)
-	if called = shorten(clean(called), 40); called != "" {
-		name += " (" + called + ")"
-	}
-	return person{name: name, id: id, may: a.cfg.AllowUnknown && id != ""}
-}
-
-// stranger is the private answer to somebody who may not act.
-func stranger(p person) string {
-	return "Nothing was changed: tocsin does not know you. Ask for a user with `slack: " + strings.Trim(code(p.id, 20), "`") + "` in its configuration."
-}
-
-// explain turns an error of Acts into a sentence for the person who asked.
-func explain(err error) string {
-	code := oncall.ErrorCode(err)
-	e, _ := errors.AsType[*oncall.Error](err)
-	switch {
-	case errors.Is(err, oncall.ErrRequestSeen):
-		return "This request was handled before."
-	case e != nil && (code == oncall.CodeNotFound || code == oncall.CodeInvalid || code == oncall.CodeConflict || code == oncall.CodeForbidden):
-		return "Nothing was changed: " + prose(e.Message, 500) + "."
-	}
-	return "It was *not confirmed*: tocsin could not write it down just now. Please try again, and look at the incident before you rely on it."
-}

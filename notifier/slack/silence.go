@@ -148,9 +148,9 @@ func (a *Adapter) submit(ctx context.Context, in interaction, request string) an
 
 // silenceFromDialog returns what was wrong, as plain text, "" if the silence is set.
 func (a *Adapter) silenceFromDialog(ctx context.Context, in interaction, request string) string {
-	who := a.identify(in.User.ID, in.caller())
+	who := a.identify(ctx, in.from())
 	if !who.may {
-		return plainAnswer(stranger(who))
+		return plainAnswer(refusal(who))
 	}
 	w, length, err := wantedOf(in.View.PrivateMetadata)
 	if err != nil {
