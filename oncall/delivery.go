@@ -113,6 +113,7 @@ type Attempt struct {
 	Error      string        `json:"error,omitempty"`   // for people; no secrets, no URL with credentials
 	Excerpt    string        `json:"excerpt,omitempty"` // start of the answer's body
 	RetryAfter time.Duration `json:"retry_after,omitempty"`
+	Sent       *Sent         `json:"request,omitempty"` // what was asked, nil where nothing is known of it
 	// OwnHold says that RetryAfter is about what this attempt did, not about its endpoint, which takes other things
 	// meanwhile: a limit on edits must not hold up the next incident's first message.
 	OwnHold  bool   `json:"-"`

@@ -61,7 +61,7 @@ func View(in Incident, externalURL string) IncidentView {
 		SnoozedUntil: utc(in.SnoozedUntil), PausedSince: utc(in.PausedSince), ResolvedAt: utc(in.ResolvedAt), ResolvedBy: in.ResolvedBy,
 		Assignee: in.Assignee, LinkedFrom: in.LinkedFrom, MergedInto: in.MergedInto, Merged: in.Merged, Responders: in.Responders, Urgency: in.Urgency, Round: in.Round, Tier: in.NextTier - 1,
 		NextAt: utc(in.NextStepAt), Next: in.Next, AlertsTotal: len(in.Alerts),
-		Alerts: in.Alerts, Timeline: in.Timeline, Deliveries: make([]DeliveryView, 0, len(in.Deliveries)),
+		Alerts: in.Alerts, Timeline: withoutRequests(in.Timeline), Deliveries: make([]DeliveryView, 0, len(in.Deliveries)),
 	}
 	if len(in.UntilClear) > 0 {
 		v.UntilClear = in.UntilClear.String()
@@ -78,7 +78,7 @@ func View(in Incident, externalURL string) IncidentView {
 		}
 	}
 	attempts := map[string][]Attempt{}
-	for _, e := range in.Timeline {
+	for _, e := range v.Timeline {
 		if e.Attempt != nil {
 			attempts[e.Delivery] = append(attempts[e.Delivery], *e.Attempt)
 		}

@@ -9,6 +9,7 @@ import (
 	promconfig "github.com/prometheus/common/config"
 	"go.yaml.in/yaml/v3"
 
+	"tocsin/notifier/outgoing"
 	"tocsin/problem"
 )
 
@@ -17,7 +18,9 @@ type Config struct {
 	URL     *url.URL
 	Secrets []string // whsec_…; each signs, so that a secret can be rotated; never printed
 	Timeout time.Duration
-	HTTP    promconfig.HTTPClientConfig
+	HTTP    promconfig.HTTPClientConfig // without redirects
+	// AllowPrivate says that the URL's host may resolve to a private address.
+	AllowPrivate bool
 }
 
 type block struct {
@@ -46,7 +49,7 @@ func (block) ExplainKey(key string) (message, hint string) {
 func DecodeConfig(d *problem.Document, n *yaml.Node) (Config, problem.List) {
 	var b block
 	problems := d.Decode(n, &b)
-	c := Config{Timeout: DefaultTimeout, HTTP: promconfig.DefaultHTTPClientConfig}
+	c := Config{Timeout: DefaultTimeout}
 	if b.Timeout.IsValid() {
 		c.Timeout = b.Timeout.Value
 		if c.Timeout <= 0 {
@@ -63,12 +66,9 @@ func DecodeConfig(d *problem.Document, n *yaml.Node) (Config, problem.List) {
 		secrets, l := b.secrets(d, d.At(n))
 		c.Secrets, problems = secrets, append(problems, l...)
 	}
-	if b.HTTP != nil {
-		problems = append(problems, decodeHTTP(d, b.HTTP, &c.HTTP)...)
-	}
-	// A redirect would send the page, with its signature, to somebody who was not configured.
-	c.HTTP.FollowRedirects = false
-	return c, problems
+	settings, l := outgoing.DecodeSettings(d, b.HTTP)
+	c.HTTP, c.AllowPrivate = settings.HTTP, settings.AllowPrivate
+	return c, append(problems, l...)
 }
 
 // secrets reads what signs: one secret, or several while one is being replaced.
@@ -117,25 +117,4 @@ func normalSecret(secret string, at problem.Place) (string, problem.List) {
 		return "", problem.List{at.Errorf("the secret must have %d to %d bytes, this one has %d", minSecretBytes, maxSecretBytes, len(key)).WithHint(hint)}
 	}
 	return secretPrefix + encoded, nil
-}
-
-func decodeHTTP(d *problem.Document, n *yaml.Node, c *promconfig.HTTPClientConfig) problem.List {
-	problems := append(d.Decode(n, c), d.ReadableFiles(n)...)
-	var asked struct {
-		FollowRedirects problem.At[bool]      `yaml:"follow_redirects"`
-		Rest            map[string]*yaml.Node `yaml:",inline"`
-	}
-	d.Decode(n, &asked)
-	if asked.FollowRedirects.Value {
-		problems = append(problems, asked.FollowRedirects.Place.Errorf("pages do not follow redirects").
-			WithHint("the page and its signature would go to somebody who was not configured: set url to the final address"))
-	}
-	if len(problems.Errors()) > 0 {
-		return problems
-	}
-	c.SetDirectory(d.Dir())
-	if _, err := promconfig.NewRoundTripperFromConfig(*c, "page"); err != nil {
-		problems = append(problems, d.At(n).Errorf("the HTTP client settings do not work: %v", err))
-	}
-	return problems
 }

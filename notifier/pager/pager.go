@@ -11,33 +11,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"net/http/httptrace"
+	"net/url"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
-	promconfig "github.com/prometheus/common/config"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"tocsin/notifier"
+	"tocsin/notifier/outgoing"
 	"tocsin/oncall"
 )
 
 // DefaultTimeout bounds an attempt where the configuration sets nothing.
 const DefaultTimeout = 10 * time.Second
 
-const (
-	maxAnswer     = 4 << 10       // bytes of an answer that are read
-	answerTime    = time.Second   // how long the rest of an answer may take once its status is known
-	maxRetryAfter = 1 * time.Hour // a far end that asks for more is asked again after this
-)
-
 // Options are what all endpoints share.
 type Options struct {
 	Version   string            // of tocsin, for User-Agent; "" is shown as "dev"
+	Outgoing  outgoing.Policy   // what may be connected to, beside what an endpoint's own configuration allows
 	Transport http.RoundTripper // replaces the network in tests; nil: as each endpoint's configuration says
 }
 
@@ -53,7 +46,8 @@ var _ notifier.Sender = (*Pager)(nil)
 type endpoint struct {
 	config  Config
 	signers []*standardwebhooks.Webhook
-	client  *http.Client
+	options outgoing.Options
+	outgoing.Exchange
 }
 
 // New makes a Pager for the given endpoints. Its errors name the endpoint and never its secrets. It opens
@@ -65,7 +59,7 @@ func New(endpoints map[oncall.Endpoint]Config, o Options) (*Pager, error) {
 	}
 	p := &Pager{endpoints: make(map[oncall.Endpoint]*endpoint, len(endpoints)), agent: "tocsin/" + version}
 	for name, c := range endpoints {
-		e, err := newEndpoint(name, c, o.Transport)
+		e, err := newEndpoint(name, c, o)
 		if err != nil {
 			return nil, oncall.Errorf(oncall.CodeInvalid, "%s: %v", name, err)
 		}
@@ -74,7 +68,7 @@ func New(endpoints map[oncall.Endpoint]Config, o Options) (*Pager, error) {
 	return p, nil
 }
 
-func newEndpoint(name oncall.Endpoint, c Config, transport http.RoundTripper) (*endpoint, error) {
+func newEndpoint(name oncall.Endpoint, c Config, o Options) (*endpoint, error) {
 	if c.URL == nil || (c.URL.Scheme != "http" && c.URL.Scheme != "https") || c.URL.Host == "" {
 		return nil, errors.New("the URL must be http or https and name a host")
 	}
@@ -92,24 +86,19 @@ func newEndpoint(name oncall.Endpoint, c Config, transport http.RoundTripper) (*
 		}
 		e.signers = append(e.signers, signer)
 	}
-	if transport == nil {
-		var err error
-		if transport, err = promconfig.NewRoundTripperFromConfig(c.HTTP, string(name)); err != nil {
-			return nil, fmt.Errorf("HTTP settings: %w", err)
-		}
+	e.options = outgoing.Options{URLs: []*url.URL{c.URL}, AllowPrivate: c.AllowPrivate, Policy: o.Outgoing, Transport: o.Transport}
+	client, err := outgoing.Client(string(name), c.HTTP, e.options)
+	if err != nil {
+		return nil, err
 	}
-	e.client = &http.Client{
-		Transport: transport,
-		// A redirect would send the page, with its signature, to somebody who was not configured.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	e.Exchange = outgoing.Exchange{Client: client, Redact: outgoing.NewRedactor(c.URL, c.Secrets...), Timeout: c.Timeout}
 	return e, nil
 }
 
 // Close closes idle connections. Attempts that are under way end on their own.
 func (p *Pager) Close() {
 	for _, e := range p.endpoints {
-		e.client.CloseIdleConnections()
+		e.Client.CloseIdleConnections()
 	}
 }
 
@@ -133,27 +122,14 @@ func (p *Pager) Send(ctx context.Context, m notifier.Message) oncall.Attempt {
 
 // attempt sends d and writes into a what came of it.
 func (e *endpoint) attempt(ctx context.Context, d oncall.Delivery, agent string, a *oncall.Attempt) {
-	if err := ctx.Err(); err != nil {
-		a.Outcome, a.Error = oncall.OutcomeRetry, "not sent: "+err.Error()
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, e.config.Timeout)
-	defer cancel()
-	var w wire
-	req, err := e.request(w.trace(ctx), d, agent, a.At)
+	req, err := e.request(ctx, d, agent, a.At)
 	if err != nil {
-		a.Outcome, a.Error = oncall.OutcomeRefused, "the request could not be written: "+e.clean(err.Error(), &w)
+		a.Outcome, a.Error = oncall.OutcomeRefused, "the request could not be written: "+e.Redact.Clean(err.Error())
 		return
 	}
-	res, err := e.client.Do(req)
-	if err != nil {
-		a.Outcome, a.Error = w.outcome(), e.explain(ctx, err, &w)
-		return
+	if answer := e.Do(ctx, req, a); answer != nil {
+		outgoing.Judge(answer, a)
 	}
-	defer res.Body.Close()
-	a.Status = res.StatusCode
-	a.Excerpt = e.clean(readAnswer(res.Body, cancel), &w)
-	judge(res, a)
 }
 
 func (e *endpoint) request(ctx context.Context, d oncall.Delivery, agent string, now time.Time) (*http.Request, error) {
@@ -173,83 +149,4 @@ func (e *endpoint) request(ctx context.Context, d oncall.Delivery, agent string,
 	req.Header.Set(standardwebhooks.HeaderWebhookTimestamp, strconv.FormatInt(now.Unix(), 10))
 	req.Header.Set(standardwebhooks.HeaderWebhookSignature, strings.Join(signatures, " "))
 	return req, nil
-}
-
-// readAnswer reads the start of an answer. The status is known by then, so a body that trickles is cut off
-// rather than waited for.
-func readAnswer(r io.Reader, cancel context.CancelFunc) string {
-	stop := time.AfterFunc(answerTime, cancel)
-	defer stop.Stop()
-	b, _ := io.ReadAll(io.LimitReader(r, maxAnswer)) // what did arrive is excerpt enough
-	return string(b)
-}
-
-// judge says what an answer means.
-func judge(res *http.Response, a *oncall.Attempt) {
-	s := res.StatusCode
-	switch {
-	case s >= 200 && s < 300:
-		a.Outcome = oncall.OutcomeDelivered
-		return
-	case s == http.StatusGone:
-		a.Outcome = oncall.OutcomeGone
-		a.Error = "answered 410 Gone: it wants no more pages; this endpoint is off until the next reload"
-	case s == http.StatusRequestTimeout, s == http.StatusTooEarly, s == http.StatusTooManyRequests, s >= 500:
-		a.Outcome = oncall.OutcomeRetry
-		a.Error = "answered " + statusText(s)
-		a.RetryAfter = retryAfter(res.Header.Get("Retry-After"), a.At)
-	case s >= 300 && s < 400:
-		a.Outcome = oncall.OutcomeRefused
-		a.Error = "answered " + statusText(s) + ": redirects are not followed, set the final URL"
-	default:
-		a.Outcome = oncall.OutcomeRefused
-		a.Error = "refused with " + statusText(s)
-	}
-}
-
-func statusText(s int) string {
-	return strings.TrimSpace(strconv.Itoa(s) + " " + http.StatusText(s))
-}
-
-// retryAfter reads the header's two forms, seconds and an HTTP date; zero where it says nothing usable.
-func retryAfter(v string, now time.Time) time.Duration {
-	v = strings.TrimSpace(v)
-	var d time.Duration
-	if n, err := strconv.ParseInt(v, 10, 64); err == nil {
-		if n > int64(maxRetryAfter/time.Second) {
-			n = int64(maxRetryAfter / time.Second)
-		}
-		d = time.Duration(n) * time.Second
-	} else if t, err := http.ParseTime(v); err == nil {
-		d = t.Sub(now)
-	}
-	return min(max(d, 0), maxRetryAfter)
-}
-
-// wire is what is known of one request's way out. Its fields are written by the transport's goroutines.
-type wire struct {
-	asked   atomic.Bool // a connection was asked for: the transport reports its steps
-	written atomic.Bool // the request's head was written: the far end may have acted
-	auth    atomic.Pointer[[]string]
-}
-
-func (w *wire) trace(ctx context.Context) context.Context {
-	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GetConn:      func(string) { w.asked.Store(true) },
-		WroteHeaders: func() { w.written.Store(true) },
-		WroteHeaderField: func(key string, values []string) {
-			if strings.EqualFold(key, "Authorization") || strings.EqualFold(key, "Proxy-Authorization") {
-				v := append([]string(nil), values...)
-				w.auth.Store(&v)
-			}
-		},
-	})
-}
-
-// outcome is what an error means: only a request that surely stayed here is a plain retry.
-func (w *wire) outcome() oncall.Outcome {
-	if w.asked.Load() && !w.written.Load() {
-		return oncall.OutcomeRetry
-	}
-	return oncall.OutcomeUnknown
 }

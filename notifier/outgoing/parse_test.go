@@ -1,4 +1,4 @@
-package pager
+package outgoing
 
 import (
 	"testing"
@@ -13,7 +13,7 @@ func FuzzRetryAfter(f *testing.F) {
 	}
 	now := time.Unix(946684800, 0)
 	f.Fuzz(func(t *testing.T, s string) {
-		if d := retryAfter(s, now); d < 0 || d > maxRetryAfter {
+		if d := RetryAfter(s, now); d < 0 || d > maxRetryAfter {
 			t.Errorf("%q holds back for %s", s, d)
 		}
 	})
@@ -24,7 +24,7 @@ func FuzzExcerpt(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		got := excerpt(s)
+		got := Excerpt(s)
 		if !utf8.ValidString(got) || utf8.RuneCountInString(got) > maxExcerpt {
 			t.Errorf("excerpt of %q is %q", s, got)
 		}
