@@ -64,7 +64,16 @@ func reasonOf(name string) notify.NotifyReason {
 // messages about it meet at the far end. m.Incident must be the latest state. There is no way to say that
 // somebody has it: that is delivered without a word.
 func (s *Senders) Send(ctx context.Context, m notifier.Message) oncall.Attempt {
-	n := notice{groupKey: m.Incident.Key, groupLabels: labelSet(m.Incident.GroupLabels), attempt: m.Delivery.Attempts, remote: m.Thread}
+	n, ok := incidentNotice(m)
+	if !ok {
+		return oncall.Attempt{Outcome: oncall.OutcomeDelivered, Number: m.Delivery.Attempts}
+	}
+	return s.send(ctx, m.Delivery.Endpoint, n)
+}
+
+// incidentNotice is what a message tells of its incident. It is not ok where there is nothing to tell.
+func incidentNotice(m notifier.Message) (n notice, ok bool) {
+	n = notice{groupKey: m.Incident.Key, groupLabels: labelSet(m.Incident.GroupLabels), attempt: m.Delivery.Attempts, remote: m.Thread}
 	over := false
 	switch m.Delivery.Kind {
 	case oncall.KindTriggered:
@@ -77,10 +86,10 @@ func (s *Senders) Send(ctx context.Context, m notifier.Message) oncall.Attempt {
 	case oncall.KindResolved:
 		n.reason, over = notify.ReasonAllAlertsResolved, true
 	default:
-		return oncall.Attempt{Outcome: oncall.OutcomeDelivered, Number: m.Delivery.Attempts}
+		return n, false
 	}
 	n.alerts = incidentAlerts(m.Incident, over)
-	return s.send(ctx, m.Delivery.Endpoint, n)
+	return n, true
 }
 
 // incidentAlerts are an incident's alerts. over says that all of them are to be shown as resolved, because the

@@ -114,8 +114,9 @@ func receiversOf(c *config.Config) []oncall.Receiver {
 			entries := listOf(&r, list)
 			for i := range entries.Len() {
 				sr, _ := entries.Index(i).Interface().(notify.ResolvedSender)
+				_, direct := directOf(entries.Index(i))
 				o.Integrations = append(o.Integrations, oncall.Integration{
-					Endpoint: oncall.IntegrationEndpoint(list, r.Name, i), SendResolved: sr.SendResolved(),
+					Endpoint: oncall.IntegrationEndpoint(list, r.Name, i), SendResolved: sr.SendResolved(), Acks: direct,
 				})
 			}
 		}

@@ -54,6 +54,7 @@ type integration struct {
 	list     string
 	receiver string
 	conf     reflect.Value // pointer to its configuration; only read
+	words    reflect.Value // copy of conf as loaded, of entries that are served directly: Alertmanager's notifier writes to its own
 	sender   notify.Integration
 	files    bool // there are template files
 	custom   bool // its texts are not only Alertmanager's: they are tried before they are used
@@ -103,6 +104,9 @@ func (s *Senders) add(r config.Receiver, files bool) error {
 			conf: listOf(&r, list).Index(b.Index()), sender: b, files: files,
 		}
 		i.custom = files || custom(list, i.conf)
+		if _, ok := directOf(i.conf); ok {
+			i.words = rewrite(i.conf, nil, func(_ []any, s string) string { return s })
+		}
 		s.integrations[i.endpoint] = i
 	}
 	return nil
