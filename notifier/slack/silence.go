@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -183,43 +182,3 @@ func (a *Adapter) silence(ctx context.Context, t typed, who person, request stri
 	}
 	return prose(done.Reply, 1500) + ".", nil
 }
-
-// lengthForm is a duration as people type it: "2h", "1h30m", "2 hours", "90 min".
-var lengthForm = regexp.MustCompile(`(?i)^(\d+(?:\.\d+)?)\s*(seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d|weeks?|w)(?:\s+|$|[,:;]|(\d))`)
-
-// cutLength reads the duration that a text begins with, and returns what follows. ok is false where it begins with
-// none.
-func cutLength(text string) (length time.Duration, rest string, ok bool) {
-	rest = strings.TrimSpace(text)
-	before := time.Duration(1 << 62)
-	if word, after := cutWord(rest); strings.EqualFold(word, "for") {
-		rest = after
-	}
-	for {
-		m := lengthForm.FindStringSubmatchIndex(rest)
-		if m == nil {
-			return length, rest, ok
-		}
-		n, err := strconv.ParseFloat(rest[m[2]:m[3]], 64)
-		unit := map[byte]time.Duration{'s': time.Second, 'm': time.Minute, 'h': time.Hour, 'd': 24 * time.Hour, 'w': 7 * 24 * time.Hour}[lower(rest[m[4]])]
-		if ok && unit >= before { // "2h 3 days of work": that is the reason
-			return length, rest, ok
-		}
-		before = unit
-		if err != nil || n*float64(unit) > float64(400*24*time.Hour) {
-			n = float64(400 * 24 * time.Hour / unit) // too long in any case
-		}
-		length, ok = length+time.Duration(n*float64(unit)), true
-		end := m[5]
-		more := m[6] >= 0 // "1h30m"
-		rest = rest[end:]
-		if !more {
-			rest = strings.TrimLeft(rest, " \t\n\u00a0,:;")
-			if len(rest) == 0 || rest[0] < '0' || rest[0] > '9' {
-				return length, rest, true
-			}
-		}
-	}
-}
-
-func lower(b byte) byte { return b | 0x20 }
