@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"fmt"
 	"math"
+	"slices"
+	"strconv"
 	"time"
 
 	"tocsin/oncall"
@@ -50,16 +52,22 @@ func loadAlerts(q queryer, in *oncall.Incident) error {
 }
 
 func loadTimeline(q queryer, in *oncall.Incident, entries int) error {
-	query, args := "select doc from timeline where incident = $1 order by seq", []any{in.Number}
+	query := "select doc from timeline where incident = $1 order by seq"
 	if entries >= 0 {
-		query = `select doc from (select seq, doc from timeline where incident = $1 order by seq desc limit $2) latest order by seq`
-		args = append(args, entries)
+		// The limit is no argument: SQLite plans a statement anew whenever an argument of limit is bound.
+		query += " desc limit " + strconv.Itoa(entries)
 	}
-	return each(q, query, args, func(r *sql.Rows) error {
+	if err := each(q, query, []any{in.Number}, func(r *sql.Rows) error {
 		e, err := scanDoc[oncall.TimelineEntry](r)
 		in.Timeline = append(in.Timeline, e)
 		return err
-	})
+	}); err != nil {
+		return err
+	}
+	if entries >= 0 {
+		slices.Reverse(in.Timeline)
+	}
+	return nil
 }
 
 // Incident returns one incident with all its rows, oncall's not_found for an unknown number.
