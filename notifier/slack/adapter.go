@@ -89,6 +89,7 @@ type Adapter struct {
 	closed   bool
 	wg       sync.WaitGroup
 	members  members
+	token    tokenState
 }
 
 // New returns an adapter for a workspace. The configuration is taken to be valid; an empty APIURL or
@@ -119,12 +120,13 @@ func New(cfg Config, o Options) *Adapter {
 	}
 	// A redirect would carry the token, or a private answer, to a host that nobody configured.
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	a.http = &client
 	if u, err := url.Parse(cfg.APIURL); err == nil {
 		a.api = u
 	} else {
 		a.api = &url.URL{}
 	}
+	client.Transport = newGate(client.Transport, a.api, func(method string, h answerHead) { a.token.learn(method, h, time.Now()) })
+	a.http = &client
 	a.stopping, a.stop = context.WithCancel(context.Background())
 	a.register(o.Registerer)
 	return a
@@ -180,7 +182,7 @@ func (a *Adapter) String() string { return "slack adapter for " + a.api.Host }
 
 // redact takes our secrets out of what others say.
 func (a *Adapter) redact(s string) string {
-	for _, secret := range []string{a.cfg.BotToken, a.cfg.SigningSecret} {
+	for _, secret := range []string{a.cfg.BotToken, a.cfg.SigningSecret, a.cfg.AppToken} {
 		if secret != "" {
 			s = strings.ReplaceAll(s, secret, "<secret>")
 			s = strings.ReplaceAll(s, url.QueryEscape(secret), "<secret>")

@@ -12,7 +12,8 @@ import (
 // Config is the slack section, secrets already read.
 type Config struct {
 	BotToken      string // xoxb-…; never printed
-	SigningSecret string // never printed
+	SigningSecret string // never printed; "" where presses come over Socket Mode alone
+	AppToken      string // xapp-…, for Socket Mode; "" for none; never printed
 	APIURL        string // with a trailing slash; https://slack.com/api/ by default
 	Command       string // "/tocsin" by default
 	AllowUnknown  bool   // people who are no configured user may act

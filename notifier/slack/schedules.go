@@ -132,7 +132,6 @@ func (a *Adapter) SendHandoff(ctx context.Context, channel string, h oncall.Hand
 		goslack.MsgOptionDisableLinkUnfurl(), goslack.MsgOptionDisableMediaUnfurl(), goslack.MsgOptionText(text, false)}, method, &at)
 	at.Took = time.Since(at.At)
 	at.Error = bounded(clean(a.redact(at.Error)))
-	a.sent.WithLabelValues(method, string(at.Outcome)).Inc()
 	return at
 }
 
