@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"go.yaml.in/yaml/v3"
 
+	"tocsin/notifier/outgoing"
 	"tocsin/notifier/pager"
 	"tocsin/notifier/slack"
 	"tocsin/notifier/watchdog"
@@ -55,6 +56,7 @@ type block struct {
 	Receivers          *yaml.Node                                `yaml:"receivers"`
 	Heartbeats         *yaml.Node                                `yaml:"heartbeats"`
 	Watchdog           *yaml.Node                                `yaml:"watchdog"`
+	Outgoing           *yaml.Node                                `yaml:"outgoing"`
 
 	// The rest is decoded by Alertmanager's own parser.
 
@@ -182,6 +184,10 @@ func (l *loading) sections(b *block) {
 	}
 	if b.Heartbeats != nil {
 		l.heartbeats(b.Heartbeats)
+	}
+	if b.Outgoing != nil {
+		l.plan.Outgoing, p = outgoing.DecodePolicy(l.doc, b.Outgoing)
+		l.problems = append(l.problems, p...)
 	}
 	if b.Watchdog != nil {
 		l.plan.Watchdog, p = watchdog.DecodeConfig(l.doc, b.Watchdog)

@@ -15,6 +15,7 @@ import (
 	"tocsin/evaluator/prometheus"
 	"tocsin/evaluator/remotewrite"
 	"tocsin/notifier/alertmanager"
+	"tocsin/notifier/outgoing"
 	"tocsin/notifier/pager"
 	"tocsin/notifier/slack"
 	"tocsin/notifier/watchdog"
@@ -41,6 +42,7 @@ type Plan struct {
 	Heartbeats         []oncall.Heartbeat       // in order of the file
 	Watchdog           *watchdog.Config         // nil: no pulse is sent
 	Slack              *slack.Config            // nil: no Slack
+	Outgoing           outgoing.Policy          // what tocsin's own senders may connect to
 	Pages              map[oncall.Endpoint]pager.Config
 	Alertmanager       *alertmanager.Config // the sections that Alertmanager defines; nil: the file has none of them
 }

@@ -77,7 +77,7 @@ func (d *daemon) build(plan *config.Plan, before *generation) (*generation, erro
 		return nil, err
 	}
 	g.eval = evaluation(plan, g.backends, g.policy.ExternalURL)
-	if g.pager, err = pager.New(plan.Pages, pager.Options{Version: version.Version}); err != nil {
+	if g.pager, err = pager.New(plan.Pages, pager.Options{Version: version.Version, Outgoing: plan.Outgoing}); err != nil {
 		return nil, err
 	}
 	if g.senders, err = alertmanager.NewSenders(plan.Alertmanager, alertmanager.Options{
