@@ -57,7 +57,7 @@ type Breach struct {
 // Prove holds the promises of all escalations against what schedules, overrides, conditions and daytimes say, for
 // triggers in [from, to), and returns where they are broken: by escalation, in order of time. It assumes that every
 // delivery succeeds at once. Of an alert it knows the severity of the promise, and no other label: a tier whose
-// condition names one is not relied upon. Of a round robin the worst turn counts, in every round.
+// condition names one is not relied upon. Of round robins whoever can begin counts.
 // Of a low urgency with rounds, a contact rule that a round would cut short is not relied upon, though the machine may
 // still run it where that round waits for daytime.
 func Prove(p Policy, from, to time.Time) []Breach {

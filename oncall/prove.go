@@ -143,7 +143,7 @@ func (k *prover) prove(e Escalation) (breaches []Breach) {
 			end = at[i+1]
 		}
 		after := begin.Add(end.Sub(begin) / 2)
-		there, later := pr.walk(begin, false), pr.walk(after, false)
+		there, later := pr.worst(begin), pr.worst(after)
 		broken := Period{begin, end}
 		switch {
 		case there.kept && later.kept:
@@ -157,7 +157,10 @@ func (k *prover) prove(e Escalation) (breaches []Breach) {
 			breaches[last].To = broken.To
 			continue
 		}
-		w := pr.walk(broken.From, true)
+		w := pr.worst(broken.From)
+		endless := w.endless
+		w = pr.walk(broken.From, w.number, true)
+		w.endless = endless
 		breaches = append(breaches, Breach{Escalation: e.Name, Period: broken, Tier: w.lastTier, Why: w.why()})
 	}
 	return breaches

@@ -11,7 +11,9 @@ import (
 // machine only what matters while nobody acts and every delivery arrives at once; a test holds the two together.
 type walk struct {
 	*proof
-	end time.Time // of the promise
+	end    time.Time // of the promise
+	number int       // of the incident: it says who begins in a round robin
+	lines  int       // least common multiple of how many stand in each line of a round robin
 
 	now      time.Time
 	next     int  // tier
@@ -26,7 +28,8 @@ type walk struct {
 
 	reached  time.Time // zero: nobody
 	kept     bool
-	lastTier int // that was looked at within the promise
+	endless  bool // there are more orders of the round robins than are gone through
+	lastTier int  // that was looked at within the promise
 	explain  bool
 	reasons  []string // where explain is set
 }
@@ -39,9 +42,34 @@ type listener struct {
 	reached time.Time // when it reaches a person; zero: never
 }
 
-// walk follows an incident that is triggered at an instant.
-func (pr *proof) walk(at time.Time, explain bool) *walk {
-	w := &walk{proof: pr, now: at, anchor: at, roundAt: at, end: at.Add(pr.e.Promise.Within), lastTier: -1, explain: explain}
+// maxLines bounds what is gone through for one trigger.
+const maxLines = 5000
+
+// worst follows incidents that are triggered at an instant, whatever their number, until one does not keep the
+// promise, and returns the last. Numbers that leave the same remainder by the length of each line are as one.
+func (pr *proof) worst(at time.Time) *walk {
+	w := pr.walk(at, 0, false)
+	for number, lines := 1, w.lines; w.kept && number < lines; number++ {
+		if w = pr.walk(at, number, false); number >= maxLines {
+			w.kept, w.endless = false, true
+		}
+		lines = lcm(lines, w.lines)
+	}
+	return w
+}
+
+// lcm is the least common multiple of two numbers above 0, or something far above maxLines.
+func lcm(a, b int) int {
+	gcd := a
+	for rest := b; rest != 0; {
+		gcd, rest = rest, gcd%rest
+	}
+	return min(a/gcd*b, 1<<31)
+}
+
+// walk follows the incident of a number that is triggered at an instant.
+func (pr *proof) walk(at time.Time, number int, explain bool) *walk {
+	w := &walk{proof: pr, number: number, lines: 1, now: at, anchor: at, roundAt: at, end: at.Add(pr.e.Promise.Within), lastTier: -1, explain: explain}
 	for w.step() {
 	}
 	w.kept = !w.reached.IsZero() && !w.reached.After(w.end)
@@ -174,7 +202,7 @@ func (w *walk) tell(i int) {
 		}
 	}
 	if t.RoundRobin && len(line) > 1 {
-		line = []listener{worstTurn(line)}
+		line = w.turns(line)
 	}
 	w.last, w.toldTier, w.lastTier = append(nobody, line...), i, i
 	w.told = append(w.told, w.last...)
@@ -188,18 +216,15 @@ func (w *walk) tell(i int) {
 	}
 }
 
-// worstTurn returns who is told by a round robin that begins where that is worst. Whoever cannot be reached is passed
-// by at once.
-func worstTurn(line []listener) listener {
-	worst := line[0]
-	for _, l := range line {
-		switch {
-		case l.failed: // the next one is told
-		case worst.failed, !worst.reached.IsZero() && (l.reached.IsZero() || l.reached.After(worst.reached)):
-			worst = l
-		}
+// turns returns who is told of a line: whoever cannot be reached is passed by at once.
+func (w *walk) turns(line []listener) []listener {
+	w.lines = lcm(w.lines, len(line))
+	k := (w.number + w.repeats) % len(line)
+	line = slices.Concat(line[k:], line[:k])
+	if told := slices.IndexFunc(line, func(l listener) bool { return !l.failed }); told >= 0 {
+		line = line[:told+1]
 	}
-	return worst
+	return line
 }
 
 // listen works out what becomes of telling a target now.
@@ -296,6 +321,9 @@ func (w *walk) say(tier int, text func() string) {
 // why says why nobody is reached in time.
 func (w *walk) why() string {
 	reasons := slices.Compact(w.reasons)
+	if w.endless {
+		reasons = append(reasons, fmt.Sprintf("its round robins can begin in more than %d ways, too many to prove each", maxLines))
+	}
 	if at, ok := w.tierDue(); ok && at.After(w.end) {
 		reasons = append(reasons, fmt.Sprintf("tier %d is told only %s after the trigger", w.next, short(at.Sub(w.anchor))))
 	}

@@ -3,6 +3,7 @@ package replay_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -120,21 +121,17 @@ func randomEscalation(rt *rapid.T) oncall.Escalation {
 	}
 	all := []oncall.Target{{Kind: oncall.TargetSlack, Name: "#a"}, {Kind: oncall.TargetSchedule, Name: "s"}, {Kind: oncall.TargetSchedule, Name: "t"}, {Kind: oncall.TargetUser, Name: "ana"},
 		{Kind: oncall.TargetUser, Name: "bo"}, {Kind: oncall.TargetUser, Name: "gone"}, {Kind: oncall.TargetReceiver, Name: "mail"}, {Kind: oncall.TargetReceiver, Name: "pager"}}
-	after, robin := time.Duration(0), false
+	after := time.Duration(0)
 	for i := range rapid.IntRange(1, 4).Draw(rt, "tiers") {
 		if i > 0 {
 			after += minutes("after", 0, 20)
 		}
 		tier := oncall.Tier{After: after, Condition: condition(fmt.Sprint("condition ", i)),
 			Targets: rapid.SliceOfNDistinct(rapid.SampledFrom(all[:7+rapid.IntRange(0, 1).Draw(rt, "pager")]), 1, 2, rapid.ID[oncall.Target]).Draw(rt, "targets")}
-		if !robin { // with two of them, no one turn need be the worst in both
-			robin = rapid.IntRange(0, 3).Draw(rt, "robin") == 0
-			tier.RoundRobin = robin
-		}
+		tier.RoundRobin = rapid.IntRange(0, 3).Draw(rt, "robin") == 0
 		e.Tiers = append(e.Tiers, tier)
 	}
-	// A round robin goes on in the next round, and the proof takes the worst turn in each: it would be the stricter.
-	if rapid.Bool().Draw(rt, "repeats") && !robin {
+	if rapid.Bool().Draw(rt, "repeats") {
 		e.Repeat = oncall.Repeat{Every: after + minutes("every", 1, 30), Times: 2}
 	}
 	e.Condition = condition("condition of all")
@@ -171,5 +168,47 @@ func TestNobodyWaitsForWhomNothingReaches(t *testing.T) {
 	}
 	if breaches := oncall.Prove(p, night, night.Add(24*time.Hour)); len(breaches) > 0 {
 		t.Errorf("%+v", breaches)
+	}
+}
+
+// TestProveGoesThroughRoundRobins: of two users in line one waits for their daytime, and what is told next waits for
+// them; the other is a channel, after which it is told at once. More orders than can be gone through are not promised.
+func TestProveGoesThroughRoundRobins(t *testing.T) {
+	user := func(i int) oncall.Target { return oncall.Target{Kind: oncall.TargetUser, Name: fmt.Sprint("u", i)} }
+	phone := oncall.Target{Kind: oncall.TargetReceiver, Name: "pager"}
+	p := oncall.Policy{
+		Users:     map[string]oncall.User{},
+		Receivers: map[string]oncall.Receiver{"pager": {Name: "pager", Endpoints: []oncall.Endpoint{oncall.PageEndpoint("pager", 0)}}},
+	}
+	for i := range 59 {
+		p.Users[user(i).Name] = oncall.User{Name: user(i).Name, Contacts: []oncall.Contact{{Receiver: "pager"}}}
+	}
+	at := time.Date(2025, 3, 28, 3, 0, 0, 0, time.UTC)
+	prove := func(low bool, tiers ...oncall.Tier) string {
+		p.Escalations = map[string]oncall.Escalation{"e": {Name: "e", GroupBy: []string{"alertname"}, Tiers: tiers,
+			Urgency: oncall.Urgency{Low: low, Deadline: time.Hour}, Promise: oncall.Promise{Within: time.Minute}}}
+		for _, b := range oncall.Prove(p, at, at.Add(time.Minute)) {
+			return b.Why
+		}
+		return ""
+	}
+	line := func(n int, target func(int) oncall.Target) oncall.Tier {
+		tier := oncall.Tier{RoundRobin: true}
+		for i := range n {
+			tier.Targets = append(tier.Targets, target(i))
+		}
+		return tier
+	}
+	channel := func(i int) oncall.Target { return oncall.Target{Kind: oncall.TargetSlack, Name: fmt.Sprint("#", i)} }
+	if why := prove(true, oncall.Tier{RoundRobin: true, Targets: []oncall.Target{channel(0), user(0)}}, oncall.Tier{Targets: []oncall.Target{phone}}); why == "" {
+		t.Error("it is promised, though whoever begins may wait for their daytime")
+	}
+	tiers := []oncall.Tier{line(59, channel), line(53, channel), line(47, user)}
+	if why := prove(false, tiers[2]); why != "" {
+		t.Errorf("one line: %s", why)
+	}
+	const want = "more than 5000 ways"
+	if why := prove(false, tiers...); !strings.Contains(why, want) {
+		t.Errorf("three lines: %q, want %q", why, want)
 	}
 }
