@@ -321,61 +321,6 @@ func links(in oncall.Incident, a summary, p oncall.Policy) string {
 	return strings.Join(all, " · ")
 }
 
-// The buttons' action IDs. They are a contract with the messages that are out there already.
-const (
-	actionAcknowledge   = "tocsin_acknowledge"
-	actionUnacknowledge = "tocsin_unacknowledge"
-	actionResolve       = "tocsin_resolve"
-	actionEscalate      = "tocsin_escalate"
-)
-
-// press is what a button carries: which incident it was drawn for, and what its reader saw.
-type press struct {
-	Number int64                `json:"n"`
-	State  oncall.IncidentState `json:"state"`
-	Seen   *oncall.Seen         `json:"seen,omitempty"` // escalate
-}
-
-func buttons(in oncall.Incident, a summary) goslack.Block {
-	var set []goslack.BlockElement
-	switch in.State {
-	case oncall.IncidentTriggered:
-		set = append(set, button(in, actionAcknowledge, "Acknowledge", goslack.StylePrimary),
-			resolveButton(in, a), button(in, actionEscalate, "Escalate", ""), silenceMenu(in))
-	case oncall.IncidentAcknowledged, oncall.IncidentSnoozed:
-		set = append(set, button(in, actionUnacknowledge, "Unacknowledge", ""), resolveButton(in, a), silenceMenu(in))
-	default:
-		return nil
-	}
-	return &goslack.ActionBlock{Type: goslack.MBTAction, BlockID: "tocsin_actions",
-		Elements: &goslack.BlockElements{ElementSet: set}}
-}
-
-func button(in oncall.Incident, action, text string, style goslack.Style) *goslack.ButtonBlockElement {
-	v := press{Number: in.Number, State: in.State}
-	if action == actionEscalate {
-		v.Seen = &oncall.Seen{Round: in.Round, Tier: in.NextTier - 1}
-	}
-	return &goslack.ButtonBlockElement{Type: goslack.METButton, ActionID: action, Value: marshalled(v), Style: style,
-		Text: &goslack.TextBlockObject{Type: goslack.PlainTextType, Text: text}}
-}
-
-// resolveButton asks before it closes an incident whose alerts still fire: a thumb slips easily.
-func resolveButton(in oncall.Incident, a summary) *goslack.ButtonBlockElement {
-	b := button(in, actionResolve, "Resolve", "")
-	if a.firing > 0 {
-		b.Confirm = &goslack.ConfirmationBlockObject{
-			Title: &goslack.TextBlockObject{Type: goslack.PlainTextType, Text: fmt.Sprintf("Resolve #%d?", in.Number)},
-			Text: &goslack.TextBlockObject{Type: goslack.PlainTextType,
-				Text: plural(a.firing, "alert") + " still firing. If that goes on, a new incident opens."},
-			Confirm: &goslack.TextBlockObject{Type: goslack.PlainTextType, Text: "Resolve"},
-			Deny:    &goslack.TextBlockObject{Type: goslack.PlainTextType, Text: "Keep open"},
-			Style:   goslack.StyleDanger,
-		}
-	}
-	return b
-}
-
 func section(text string) goslack.Block {
 	return &goslack.SectionBlock{Type: goslack.MBTSection, Text: mrkdwn(text)}
 }

@@ -116,7 +116,7 @@ func TestPressStale(t *testing.T) {
 		if s := press(actionAcknowledge, "U02ANA"); s != "" {
 			t.Fatalf("told %q", s)
 		}
-		if s := press(actionResolve, "U03BO"); !strings.Contains(s, "acknowledged by now by ana") {
+		if s := press(actionResolve, "U03BO"); !strings.Contains(s, "#42 is acknowledged by now, by ana.") {
 			t.Errorf("a stale Resolve is answered with %q", s)
 		}
 		if s := press(actionEscalate, "U03BO"); s == "" {

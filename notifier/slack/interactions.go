@@ -7,6 +7,10 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
+	"time"
+
+	amlabels "github.com/prometheus/alertmanager/pkg/labels"
 
 	"tocsin/oncall"
 )
@@ -91,6 +95,21 @@ func commandOf(actionID, value string) (press, oncall.Command, error) {
 	return p, c, nil
 }
 
+// choiceOf reads what an option of a menu or a dialog carries.
+func choiceOf(value string) (choice, error) {
+	var c choice
+	if json.Unmarshal([]byte(value), &c) != nil || c.Number <= 0 {
+		return c, errors.New("this menu does not say which incident it is for")
+	}
+	if c.Do == "" {
+		c.Do = doSilence
+	}
+	if _, ok := dialogs[c.Do]; !ok && c.Do != doWhy {
+		return c, errors.New("this choice is unknown here; it may be from another version of tocsin")
+	}
+	return c, nil
+}
+
 // InteractionHandler serves /slack/interactions: the buttons, the menu of silences and its dialog.
 func (a *Adapter) InteractionHandler() http.Handler {
 	return a.callback("interactions", func(w http.ResponseWriter, r *http.Request, s signed) {
@@ -106,16 +125,12 @@ func (a *Adapter) InteractionHandler() http.Handler {
 	})
 }
 
-// press does what a button asks for. The text is for the presser alone, "" where the message says it all;
+// press does what a button or a menu asks for. The text is for the presser alone, "" where the message says it all;
 // an error means that nothing is known to be committed.
 func (a *Adapter) press(ctx context.Context, in interaction, request string) (text string, err error) {
 	act := in.Actions[0]
-	if act.ActionID == actionSilence {
-		if who := a.identify(ctx, in.from()); who.may {
-			return a.askWhy(ctx, in, who), nil
-		} else {
-			return refusal(who), nil
-		}
+	if act.SelectedOption.Value != "" {
+		return a.choose(ctx, in, request)
 	}
 	p, c, err := commandOf(act.ActionID, act.Value)
 	if err != nil {
@@ -126,12 +141,51 @@ func (a *Adapter) press(ctx context.Context, in interaction, request string) (te
 		return refusal(who), nil
 	}
 	c.Actor = who.name
-	if stale, err := a.stale(ctx, p, c.Kind); err != nil {
+	return a.pressed(ctx, p.Number, p.State, c, request)
+}
+
+// choose does what was chosen from a menu: at once, or by a dialog that asks for the rest.
+func (a *Adapter) choose(ctx context.Context, in interaction, request string) (text string, err error) {
+	c, err := choiceOf(in.Actions[0].SelectedOption.Value)
+	if err != nil {
+		return "Nothing was changed: " + err.Error() + ".", nil
+	}
+	who := a.identify(ctx, in.from())
+	switch {
+	case c.Do == doWhy && !who.foreign:
+		return a.why(ctx, c.Number)
+	case !who.may:
+		return refusal(who), nil
+	case c.Do != doSnooze || c.For == "":
+		return a.askMore(ctx, in.TriggerID, c, who), nil
+	}
+	cmd := oncall.Command{Kind: oncall.CmdSnooze, Actor: who.name, Via: "slack"}
+	now := time.Now().In(who.loc)
+	switch c.For {
+	case forMorning:
+		cmd.Until = nextMorning(now)
+	case forClear:
+		if cmd.UntilClear, err = a.allOf(ctx, c.Number); err != nil {
+			return a.settle(err)
+		}
+	default:
+		length, _, ok := cutLength(c.For)
+		if !ok {
+			return "Nothing was changed: this menu does not say for how long.", nil
+		}
+		cmd.Until = now.Add(length)
+	}
+	return a.pressed(ctx, c.Number, c.State, cmd, request)
+}
+
+// pressed commits what a press asks for, unless the message was drawn for another state.
+func (a *Adapter) pressed(ctx context.Context, number int64, state oncall.IncidentState, c oncall.Command, request string) (text string, err error) {
+	if stale, err := a.stale(ctx, number, state, c.Kind); err != nil {
 		return a.settle(err)
 	} else if stale != "" {
-		return stale, nil
+		return "Nothing was changed: the message was out of date. " + stale + " Press again if you still want it.", nil
 	}
-	d, seen, err := a.commit(ctx, p.Number, c, request)
+	d, seen, err := a.commit(ctx, number, c, request)
 	if err != nil {
 		return a.settle(err)
 	}
@@ -145,6 +199,16 @@ func (a *Adapter) press(ctx context.Context, in interaction, request string) (te
 	return "", nil
 }
 
+// allOf matches the alerts of an incident, by what made them one.
+func (a *Adapter) allOf(ctx context.Context, number int64) (amlabels.Matchers, error) {
+	in, err := a.acts.Incident(ctx, number)
+	if err != nil {
+		return nil, err
+	}
+	s, err := oncall.SilenceOf(in, oncall.SilenceWish{For: time.Hour, Comment: "?"}, time.Now())
+	return s.Matchers, err
+}
+
 // settle tells errors that are an answer from those after which nothing is known.
 func (a *Adapter) settle(err error) (string, error) {
 	switch oncall.ErrorCode(err) {
@@ -154,23 +218,28 @@ func (a *Adapter) settle(err error) (string, error) {
 	return "", err
 }
 
-// stale answers a press on a message drawn for another state. Acknowledge acts on any triggered incident
-// and Escalate is checked by the core against what was seen; the other two act only on the state that they
-// were drawn for. Where that is reached already, the core says by whom.
-func (a *Adapter) stale(ctx context.Context, p press, kind oncall.CommandKind) (string, error) {
-	if kind != oncall.CmdResolve && kind != oncall.CmdUnacknowledge {
+// stale says what has become of an incident whose message or dialog was drawn for another state, "" where that does not
+// matter. Acknowledge acts on any triggered incident, Escalate is checked by the core against what was seen, and notes
+// and calls for help are never too late; the others act only on the state that they were drawn for. Where the end is
+// reached, the core says by whom.
+func (a *Adapter) stale(ctx context.Context, number int64, state oncall.IncidentState, kind oncall.CommandKind) (string, error) {
+	checked := []oncall.CommandKind{oncall.CmdResolve, oncall.CmdUnacknowledge, oncall.CmdSnooze, oncall.CmdAssign, oncall.CmdMerge}
+	if !slices.Contains(checked, kind) {
 		return "", nil
 	}
-	in, err := a.acts.Incident(ctx, p.Number)
+	in, err := a.acts.Incident(ctx, number)
 	if err != nil {
 		return "", err
 	}
-	if !in.Open() || in.State == p.State {
+	if !in.Open() || in.State == state {
 		return "", nil
 	}
-	s := fmt.Sprintf("Nothing was changed: the message was out of date. #%d is %s by now", in.Number, prose(string(in.State), 20))
-	if in.State == oncall.IncidentAcknowledged {
-		s += " by " + actor(in.AcknowledgedBy)
+	s := fmt.Sprintf("#%d is %s by now", in.Number, prose(string(in.State), 20))
+	switch in.State {
+	case oncall.IncidentAcknowledged:
+		s += ", by " + actor(in.AcknowledgedBy)
+	case oncall.IncidentSnoozed:
+		s += ", until " + moment(in.SnoozedUntil, time.Now())
 	}
-	return s + "; press again if you still want it.", nil
+	return s + ".", nil
 }

@@ -43,7 +43,7 @@ func (a *Adapter) interact(ctx context.Context, in interaction, id string) respo
 		a.privately(in.ResponseURL, notHere)
 		return response{}
 	}
-	if in.Type == "view_submission" && in.View.CallbackID == actionSilence {
+	if in.Type == "view_submission" {
 		return response{body: a.submit(ctx, in, id)}
 	}
 	if in.Type != "block_actions" || len(in.Actions) == 0 {

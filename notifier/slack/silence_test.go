@@ -69,7 +69,7 @@ func TestSilenceReplayed(t *testing.T) {
 // opened chooses a duration from the menu and returns the dialog.
 func (w *workspace) opened(t *testing.T, m slacktest.Message) slacktest.View {
 	t.Helper()
-	if _, err := w.slack.Select(t.Context(), tocsinURL, m, actionSilence, "Silence for 4h", "U02ANA"); err != nil {
+	if _, err := w.slack.Select(t.Context(), tocsinURL, m, actionQuiet, "Silence for 4h", "U02ANA"); err != nil {
 		t.Fatal(err)
 	}
 	synctest.Wait()
@@ -139,7 +139,7 @@ func TestSilenceMenuThatOpensNothing(t *testing.T) {
 		choose := func(user string) string {
 			t.Helper()
 			before := len(w.private(user))
-			if _, err := w.slack.SelectAsSeen(t.Context(), tocsinURL, m, actionSilence, "Silence for 15m", user); err != nil {
+			if _, err := w.slack.SelectAsSeen(t.Context(), tocsinURL, m, actionQuiet, "Silence for 15m", user); err != nil {
 				t.Fatal(err)
 			}
 			synctest.Wait()

@@ -154,12 +154,7 @@ func (c *checker) block(at string, b object) {
 		c.keys(at, b, "type", "block_id", "elements")
 		seen := map[string]bool{}
 		for i, e := range c.list(at, b, "elements", maxActions) {
-			at := fmt.Sprintf("%s/elements/%d", at, i)
-			if e.str("type") == "static_select" {
-				c.menu(at, e, seen)
-			} else {
-				c.button(at, e, seen)
-			}
+			c.element(fmt.Sprintf("%s/elements/%d", at, i), e, seen)
 		}
 	case "image":
 		c.keys(at, b, "type", "block_id", "image_url", "alt_text", "title")
@@ -250,20 +245,6 @@ func (c *checker) actionID(at string, e object, actionIDs map[string]bool) {
 		c.add(at+"/action_id", "is not unique")
 	default:
 		actionIDs[id] = true
-	}
-}
-
-func (c *checker) menu(at string, e object, actionIDs map[string]bool) {
-	c.keys(at, e, "type", "placeholder", "action_id", "options", "initial_option", "confirm", "focus_on_load")
-	c.text(at+"/placeholder", e.object("placeholder"), maxPlaceholder, "plain_text")
-	c.actionID(at, e, actionIDs)
-	for i, o := range c.list(at, e, "options", maxOptions) {
-		at := fmt.Sprintf("%s/options/%d", at, i)
-		c.keys(at, o, "text", "value", "description")
-		c.text(at+"/text", o.object("text"), maxOptionText, "plain_text")
-		if n := utf8.RuneCountInString(o.str("value")); n == 0 || n > maxOptionValue {
-			c.add(at+"/value", "must be 1 to %d characters", maxOptionValue)
-		}
 	}
 }
 

@@ -3,7 +3,6 @@ package slacktest
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"mime"
 	"net/http"
@@ -32,6 +31,8 @@ type View struct {
 	Blocks   json.RawMessage
 	Inputs   map[string]string // block ID to action ID, of the fields
 	Closed   bool              // it was sent off and taken
+	Replaced json.RawMessage   // what is shown instead since it was sent off; nil: itself
+	fields   map[string]object // by block ID
 }
 
 // Views returns the modals that were opened, in order.
@@ -60,7 +61,7 @@ func (s *Server) openView(args map[string]string) (map[string]any, error) {
 	if err := json.Unmarshal([]byte(args["view"]), &o); err != nil {
 		return nil, refuse("invalid_arguments", "view is no JSON")
 	}
-	v := &View{Callback: o.str("callback_id"), Metadata: o.str("private_metadata"), Title: o.object("title").str("text"), Blocks: o["blocks"], Inputs: map[string]string{}}
+	v := &View{Callback: o.str("callback_id"), Metadata: o.str("private_metadata"), Title: o.object("title").str("text"), Blocks: o["blocks"], Inputs: map[string]string{}, fields: map[string]object{}}
 	c := &checker{blockIDs: map[string]bool{}}
 	c.view(o, v)
 	if len(c.problems) > 0 {
@@ -98,7 +99,7 @@ func (c *checker) view(o object, v *View) {
 			continue
 		}
 		c.input(at, b)
-		v.Inputs[b.str("block_id")] = b.object("element").str("action_id")
+		v.Inputs[b.str("block_id")], v.fields[b.str("block_id")] = b.object("element").str("action_id"), b.object("element")
 	}
 	if len(v.Inputs) > 0 && !o.has("submit") {
 		c.add("/submit", "a modal with inputs needs it")
@@ -116,90 +117,24 @@ func (c *checker) input(at string, b object) {
 		c.add(at+"/block_id", "must be there and unique, for the answer to be found")
 	}
 	c.blockIDs[id] = true
-	e := b.object("element")
-	if e.str("type") != "plain_text_input" || e.str("action_id") == "" {
-		c.add(at+"/element", "only plain_text_input with an action_id is known here")
-		return
-	}
-	c.keys(at+"/element", e, "type", "action_id", "placeholder", "initial_value", "multiline", "min_length", "max_length", "focus_on_load")
-	if e.has("placeholder") {
-		c.text(at+"/element/placeholder", e.object("placeholder"), maxPlaceholder, "plain_text")
-	}
-	var most int
-	if e.has("max_length") && (json.Unmarshal(e["max_length"], &most) != nil || most < 1 || most > maxInput) {
-		c.add(at+"/element/max_length", "must be 1 to %d", maxInput)
-	}
-}
-
-// Select chooses from a menu of a message as it is shown now, by the text of an option.
-func (s *Server) Select(ctx context.Context, tocsinURL string, m Message, actionID, option, user string) (Answer, error) {
-	now, ok := s.Message(m.Channel, m.TS)
-	if !ok {
-		return Answer{}, errors.New("the message is gone")
-	}
-	return s.SelectAsSeen(ctx, tocsinURL, now, actionID, option, user)
-}
-
-// SelectAsSeen chooses from a menu of the message as given, which may be older than what is shown.
-func (s *Server) SelectAsSeen(ctx context.Context, tocsinURL string, m Message, actionID, option, user string) (Answer, error) {
-	chosen, blockID := findOption(m.Blocks, actionID, option)
-	if chosen == nil {
-		return Answer{}, fmt.Errorf("the message shows no menu %q with %q", actionID, option)
-	}
-	at := time.Now()
-	payload, err := json.Marshal(map[string]any{
-		"type": "block_actions", "user": s.who(user), "api_app_id": "A0TEST", "token": "verification-token",
-		"container":  map[string]any{"type": "message", "message_ts": m.TS, "channel_id": m.Channel, "is_ephemeral": false},
-		"trigger_id": s.trigger(), "team": map[string]any{"id": "T0TEST", "domain": "slacktest"}, "enterprise": nil, "is_enterprise_install": false,
-		"channel": map[string]any{"id": m.Channel, "name": "channel"},
-		"message": map[string]any{"type": "message", "bot_id": "B0BOT", "text": m.Text, "ts": m.TS, "blocks": m.Blocks},
-		"state": map[string]any{"values": map[string]any{blockID: map[string]any{actionID: map[string]any{
-			"type": "static_select", "selected_option": chosen}}}},
-		"response_url": s.newResponseURL(user),
-		"actions": []any{map[string]any{"action_id": actionID, "block_id": blockID, "type": "static_select",
-			"action_ts": fmt.Sprintf("%d.%06d", at.Unix(), at.Nanosecond()/1000), "selected_option": chosen}},
-	})
-	if err != nil {
-		return Answer{}, err
-	}
-	return s.interact(ctx, tocsinURL, url.Values{"payload": {string(payload)}}, at)
+	c.field(at+"/element", b.object("element"))
 }
 
 func (s *Server) who(user string) map[string]any {
 	return map[string]any{"id": user, "username": s.userName(user), "name": s.userName(user), "team_id": "T0TEST"}
 }
 
-func findOption(blocks json.RawMessage, actionID, option string) (chosen object, blockID string) {
-	var all []object
-	if json.Unmarshal(blocks, &all) != nil {
-		return nil, ""
-	}
-	for _, b := range all {
-		var elements []object
-		if b.str("type") != "actions" || json.Unmarshal(b["elements"], &elements) != nil {
-			continue
-		}
-		for _, e := range elements {
-			var options []object
-			if e.str("type") != "static_select" || e.str("action_id") != actionID || json.Unmarshal(e["options"], &options) != nil {
-				continue
-			}
-			for _, o := range options {
-				if o.object("text").str("text") == option {
-					return o, b.str("block_id")
-				}
-			}
-		}
-	}
-	return nil, ""
-}
-
-// Submit fills in a modal (values by block ID) and sends it off. Where tocsin refuses, the modal stays open and
-// complaints has what it shows at the fields.
+// Submit fills in a modal (values by block ID: a text, a user's ID, or part of an option's text) and sends it off. Where
+// tocsin refuses, the modal stays open and complaints has what it shows at the fields.
 func (s *Server) Submit(ctx context.Context, tocsinURL string, v View, values map[string]string, user string) (a Answer, complaints map[string]string, err error) {
 	state := map[string]any{}
 	for block, action := range v.Inputs {
-		state[block] = map[string]any{action: map[string]any{"type": "plain_text_input", "value": values[block]}}
+		e := v.fields[block]
+		in, err := filled(e.str("type"), optionsOf(e), values[block])
+		if err != nil {
+			return Answer{}, nil, err
+		}
+		state[block] = map[string]any{action: in}
 	}
 	payload, err := json.Marshal(map[string]any{
 		"type": "view_submission", "user": s.who(user), "api_app_id": "A0TEST", "token": "verification-token",
@@ -236,9 +171,13 @@ func (s *Server) submitted(v View, a Answer) (map[string]string, error) {
 	var answer struct {
 		Action string            `json:"response_action"`
 		Errors map[string]string `json:"errors"`
+		View   json.RawMessage   `json:"view"`
 	}
 	if err := json.Unmarshal([]byte(a.Body), &answer); err != nil {
 		return nil, err
+	}
+	if answer.Action == "update" {
+		return nil, s.replace(v, answer.View)
 	}
 	if answer.Action != "errors" || len(answer.Errors) == 0 {
 		return nil, fmt.Errorf("response_action is %q with %d errors", answer.Action, len(answer.Errors))
@@ -249,4 +188,26 @@ func (s *Server) submitted(v View, a Answer) (map[string]string, error) {
 		}
 	}
 	return answer.Errors, nil
+}
+
+// replace shows another view in place of one that was sent off.
+func (s *Server) replace(v View, by json.RawMessage) error {
+	var o object
+	if err := json.Unmarshal(by, &o); err != nil {
+		return fmt.Errorf("the new view is no JSON: %w", err)
+	}
+	c := &checker{blockIDs: map[string]bool{}}
+	c.view(o, &View{Callback: o.str("callback_id"), Metadata: o.str("private_metadata"), Inputs: map[string]string{}, fields: map[string]object{}})
+	if len(c.problems) > 0 {
+		return refuse("invalid_arguments", c.problems...)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, known := range s.views {
+		if known.ID == v.ID {
+			known.Replaced = by
+		}
+	}
+	s.changed()
+	return nil
 }
