@@ -7,7 +7,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 )
 
-// Event is something that happens to an incident: AlertsChanged, Tick, Command, DeliveryFinished or Noted.
+// Event is something that happens to an incident: AlertsChanged, Tick, Command, DeliveryFinished, Noted or Resend.
 type Event interface{ event() }
 
 // AlertsChanged carries changes of alerts that belong to the incident, in order. On an empty incident

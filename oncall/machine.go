@@ -25,6 +25,8 @@ func Decide(now time.Time, in Incident, ev Event, p Policy) Decision {
 		m.deliveryFinished(ev)
 	case Noted:
 		m.noted(ev)
+	case Resend:
+		m.resend(ev)
 	}
 	return m.decision()
 }

@@ -17,6 +17,7 @@ const (
 	EntryAttempt        TimelineKind = "delivery"      // one attempt of one delivery
 	EntryNotDelivered   TimelineKind = "not_delivered" // deliver_within passed, a target could not be reached
 	EntryDropped        TimelineKind = "delivery_dropped"
+	EntryResent         TimelineKind = "delivery_resent" // somebody had a delivery sent again
 	EntryAcknowledged   TimelineKind = "acknowledged"
 	EntryUnacknowledged TimelineKind = "unacknowledged"
 	EntrySnoozed        TimelineKind = "snoozed"
