@@ -1,6 +1,7 @@
 package slack
 
 import (
+	"net/url"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -143,15 +144,19 @@ func TestTokenTrouble(t *testing.T) {
 			t.Errorf("a token that works again: %v, %+v", err, w.Unusable())
 		}
 		// A missing grant matters where it is for posting, and is not disproved by a call that needs none.
-		w.slack.Fail(slacktest.Fault{Stage: slacktest.Before, Error: "missing_scope"})
-		if w.call(t.Context(), "users.info", map[string][]string{"user": {"U02ANA"}}, nil) == nil || w.Unusable() != nil {
-			t.Error("a scope that posting does not need")
+		ask := func() error { return w.call(t.Context(), "users.info", url.Values{"user": {"U02ANA"}}, nil) }
+		w.slack.SetScopes("chat:write")
+		if err := ask(); err == nil || !strings.Contains(err.Error(), "needs users:read") || w.Unusable() != nil {
+			t.Errorf("a scope that posting does not need: %v", err)
 		}
-		w.slack.Fail(slacktest.Fault{Stage: slacktest.Before, Error: "missing_scope"})
-		w.Send(t.Context(), m)
-		if w.call(t.Context(), "users.info", map[string][]string{"user": {"U02ANA"}}, nil) != nil || w.Unusable() == nil {
-			t.Error("a scope that posting needs")
+		w.slack.SetScopes("users:read")
+		if got := w.Send(t.Context(), m); got.Outcome != oncall.OutcomeRefused || !strings.Contains(got.Error, "needs chat:write") {
+			t.Errorf("got %+v", got)
 		}
+		if err := ask(); err != nil || w.Unusable() == nil {
+			t.Errorf("a scope that posting needs: %v", err)
+		}
+		w.slack.SetScopes("users:read", "chat:write")
 		w.Send(t.Context(), m)
 		if w.Unusable() != nil {
 			t.Error("posting works again")

@@ -3,11 +3,9 @@ package slacktest
 import (
 	"encoding/json"
 	"io"
-	"maps"
 	"mime"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -23,18 +21,25 @@ const (
 
 // apiError is one of Slack's error codes, with what it says about the blocks.
 type apiError struct {
-	code     string
-	messages []string
+	code             string
+	messages         []string
+	needed, provided string // of missing_scope
 }
 
 func (e *apiError) Error() string { return e.code + " " + strings.Join(e.messages, "; ") }
 
-func refuse(code string, messages ...string) *apiError { return &apiError{code, messages} }
+func refuse(code string, messages ...string) *apiError {
+	return &apiError{code: code, messages: messages}
+}
 
-// ServeHTTP serves /api/… and /response/….
+// ServeHTTP serves /api/…, /response/… and the connections of Socket Mode.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if id, ok := strings.CutPrefix(r.URL.Path, "/response/"); ok {
 		s.serveAnswer(w, r, id)
+		return
+	}
+	if r.URL.Path == "/link/" {
+		s.serveSocket(w, r)
 		return
 	}
 	method, ok := strings.CutPrefix(r.URL.Path, "/api/")
@@ -47,13 +52,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.reply(w, r, method, args, nil, err)
 		return
 	}
-	if token == "" {
-		s.reply(w, r, method, args, nil, refuse("not_authed"))
+	granted, err := s.admit(method, token)
+	if err != nil {
+		s.reply(w, r, method, args, nil, err)
 		return
 	}
-	if token != s.opts.Token {
-		s.reply(w, r, method, args, nil, refuse("invalid_auth"))
-		return
+	if method != "apps.connections.open" {
+		w.Header().Set("X-OAuth-Scopes", granted)
 	}
 	fault, struck := s.strike(method, args["channel"], false)
 	if struck && fault.Stage == Before {
@@ -119,6 +124,9 @@ func (s *Server) reply(w http.ResponseWriter, r *http.Request, method string, ar
 	c.Error = e.code
 	s.called(c)
 	body := map[string]any{"ok": false, "error": e.code}
+	if e.needed != "" {
+		body["needed"], body["provided"] = e.needed, e.provided
+	}
 	if len(e.messages) > 0 {
 		body["response_metadata"] = map[string]any{"messages": e.messages}
 		body["errors"] = e.messages
@@ -201,22 +209,12 @@ func (s *Server) method(method string, args map[string]string) (map[string]any, 
 		return s.update(args)
 	case "chat.postEphemeral":
 		return s.postEphemeral(args)
-	case "auth.test":
-		return map[string]any{"url": s.opts.URL, "team": "Slacktest", "team_id": "T0TEST", "user": "tocsin", "user_id": "U0BOT", "bot_id": "B0BOT"}, nil
 	case "conversations.open":
 		return s.openConversation(args)
-	case "conversations.list":
-		return s.listConversations()
-	case "users.info":
-		u, ok := s.users[args["user"]]
-		if !ok {
-			return nil, refuse("user_not_found")
-		}
-		return map[string]any{"user": map[string]any{"id": u.ID, "name": u.Name, "real_name": u.Name}}, nil
 	case "views.open":
 		return s.openView(args)
 	}
-	return nil, refuse("unknown_method")
+	return s.workspaceMethod(method, args)
 }
 
 // destination finds where a post goes, and makes the direct message of a user. It needs s.mu.
@@ -336,6 +334,9 @@ func (s *Server) update(args map[string]string) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, given := args["blocks"]; !given {
+		v.Blocks = m.Blocks // those of before stay
+	}
 	m.History = append(m.History, m.Version)
 	m.Version = v
 	s.changed()
@@ -372,14 +373,4 @@ func (s *Server) openConversation(args map[string]string) (map[string]any, error
 		return nil, err
 	}
 	return map[string]any{"channel": map[string]any{"id": c.ID}}, nil
-}
-
-func (s *Server) listConversations() (map[string]any, error) {
-	all := []map[string]any{}
-	for _, id := range slices.Sorted(maps.Keys(s.channels)) {
-		if c := s.channels[id]; c.User == "" {
-			all = append(all, map[string]any{"id": c.ID, "name": c.Name, "is_archived": c.Archived, "is_member": !c.NotMember})
-		}
-	}
-	return map[string]any{"channels": all, "response_metadata": map[string]any{"next_cursor": ""}}, nil
 }

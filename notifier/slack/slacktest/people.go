@@ -27,7 +27,8 @@ type Answer struct {
 
 	ContentType string
 	Took        time.Duration
-	Request     *Signed // to send it again, as an eavesdropper would
+	Request     *Signed // to send it again, as an eavesdropper would; nil over a socket
+	Tries       int     // over a socket: how often it was sent
 }
 
 // Signed is a request with a valid signature.
@@ -83,7 +84,7 @@ func (s *Server) Command(ctx context.Context, tocsinURL, text, user string) (Ans
 		"channel_name": {"general"}, "user_id": {user}, "user_name": {s.userName(user)}, "command": {s.opts.Command}, "text": {text},
 		"api_app_id": {"A0TEST"}, "is_enterprise_install": {"false"}, "trigger_id": {s.trigger()}, "response_url": {s.newResponseURL(user)},
 	}
-	a, err := s.Send(ctx, s.Sign(strings.TrimRight(tocsinURL, "/")+"/slack/commands", []byte(form.Encode()), time.Now()))
+	a, err := s.hand(ctx, tocsinURL, "/slack/commands", form, time.Now())
 	if err != nil {
 		return a, err
 	}
@@ -136,7 +137,7 @@ func (s *Server) PressAsSeen(ctx context.Context, tocsinURL string, m Message, a
 
 // interact sends what follows from a press.
 func (s *Server) interact(ctx context.Context, tocsinURL string, form url.Values, at time.Time) (Answer, error) {
-	a, err := s.Send(ctx, s.Sign(strings.TrimRight(tocsinURL, "/")+"/slack/interactions", []byte(form.Encode()), at))
+	a, err := s.hand(ctx, tocsinURL, "/slack/interactions", form, at)
 	if err == nil && a.Status == http.StatusOK && len(a.Body) > 0 {
 		return a, fmt.Errorf("a press is answered with an empty body, not %q", a.Body)
 	}

@@ -31,12 +31,25 @@ type Options struct {
 	Channels      []string      // names, with or without #; the app is a member
 	Users         []User        // people of the workspace
 	AnswerWithin  time.Duration // how long tocsin may take to answer; 3 s by default
+	AppToken      string        // "xapp-test" by default
+	SocketMode    bool          // presses and commands go over the connections that tocsin has opened
+	Scopes        []string      // of the bot token; nil: all that a call asks for
+	Team          string        // "T0TEST" by default
+	Enterprise    string        // ID of the Enterprise Grid; "" for none
 }
 
 // User is somebody in the workspace.
 type User struct {
 	ID   string // "U02ANA"
 	Name string // "ana"
+
+	Email       string
+	Unconfirmed bool // nobody has verified the address
+	Deleted     bool // the account is deactivated
+	Bot         bool
+	Stranger    bool   // met in a shared channel
+	Team        string // "": this workspace
+	TimeZone    string // IANA name
 }
 
 // Channel is a place to post to.
@@ -46,6 +59,8 @@ type Channel struct {
 	User      string // the other side of a direct message
 	Archived  bool
 	NotMember bool // the app was not invited
+	Private   bool
+	Topic     string
 }
 
 // Version is what a message once showed.
@@ -94,6 +109,15 @@ type Server struct {
 	lastTS   int64 // microseconds
 	revision int64
 	watchers map[chan struct{}]bool
+
+	groups     map[string]*UserGroup
+	homes      map[string]json.RawMessage
+	tickets    map[string]time.Time // of connections that were allowed, by when
+	sockets    []*socket
+	linked     chan struct{} // closed and replaced when sockets changes
+	unlinked   string        // why no connection is taken, "" if they are
+	turn       int
+	complaints []string // about acknowledgements
 }
 
 // New returns a workspace.
@@ -116,7 +140,13 @@ func New(o Options) *Server {
 	if o.AnswerWithin == 0 {
 		o.AnswerWithin = 3 * time.Second
 	}
-	s := &Server{opts: o, channels: map[string]*Channel{}, users: map[string]User{}, answers: map[string]*responseURL{}, triggers: map[string]time.Time{},
+	if o.AppToken == "" {
+		o.AppToken = "xapp-test"
+	}
+	if o.Team == "" {
+		o.Team = "T0TEST"
+	}
+	s := &Server{opts: o, tickets: map[string]time.Time{}, groups: map[string]*UserGroup{}, homes: map[string]json.RawMessage{}, linked: make(chan struct{}), channels: map[string]*Channel{}, users: map[string]User{}, answers: map[string]*responseURL{}, triggers: map[string]time.Time{},
 		lastPost: map[string]time.Time{}, watchers: map[chan struct{}]bool{}}
 	for _, name := range o.Channels {
 		s.AddChannel(Channel{Name: name})

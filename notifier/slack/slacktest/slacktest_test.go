@@ -85,7 +85,7 @@ func TestTokens(t *testing.T) {
 }
 
 func TestMethods(t *testing.T) {
-	c := newCaller(t, Options{Channels: []string{"#a", "#b"}, Users: []User{{"U1", "ana"}}})
+	c := newCaller(t, Options{Channels: []string{"#a", "#b"}, Users: []User{{ID: "U1", Name: "ana"}}})
 	c.s.AddChannel(Channel{Name: "old", Archived: true})
 	seen := map[any]bool{}
 	for range 50 {

@@ -147,7 +147,7 @@ func (s *Server) Submit(ctx context.Context, tocsinURL string, v View, values ma
 		return Answer{}, nil, err
 	}
 	form := url.Values{"payload": {string(payload)}}
-	a, err = s.Send(ctx, s.Sign(strings.TrimRight(tocsinURL, "/")+"/slack/interactions", []byte(form.Encode()), time.Now()))
+	a, err = s.hand(ctx, tocsinURL, "/slack/interactions", form, time.Now())
 	if err != nil || a.Status != http.StatusOK {
 		return a, nil, err
 	}
