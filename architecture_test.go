@@ -42,6 +42,7 @@ var arrows = map[string][]string{
 // one package knows SQL.
 var corners = map[string]string{
 	"github.com/slack-go/slack":          "notifier/slack",
+	"github.com/gorilla/websocket":       "notifier/slack",
 	"github.com/prometheus/alertmanager": "notifier/alertmanager",
 	"database/sql":                       "store",
 	"modernc.org/sqlite":                 "store",
