@@ -1,6 +1,7 @@
 package oncall
 
 import (
+	"fmt"
 	"slices"
 	"sort"
 	"time"
@@ -136,7 +137,11 @@ func (k *prover) times(cs ...Condition) []span {
 // prove looks at the instants at which the answer can change, and once between each two.
 func (k *prover) prove(e Escalation) (breaches []Breach) {
 	pr := k.proof(e)
-	at := pr.instants()
+	at, ok := pr.instants()
+	if !ok {
+		return []Breach{{Escalation: e.Name, Period: Period{k.from, k.to}, Tier: -1, Why: fmt.Sprintf("nothing is proved: its tiers, "+
+			"urgency and contact rules can meet shifts and intervals in more than %d ways; durations of whole minutes make it fewer", maxInstants)}}
+	}
 	for i, begin := range at {
 		end := k.to
 		if i+1 < len(at) {
@@ -164,123 +169,4 @@ func (k *prover) prove(e Escalation) (breaches []Breach) {
 		breaches = append(breaches, Breach{Escalation: e.Name, Period: broken, Tier: w.lastTier, Why: w.why()})
 	}
 	return breaches
-}
-
-// instants returns every instant of a trigger at which the answer can change, in order, the first of all included.
-//
-// Whatever a walk looks at is either so long after the trigger (an offset: tiers, rounds, the deadline), or so long
-// after an edge, where somebody's shift, an interval or a daytime begins or ends (a lag: what waited for it, and what
-// follows at its distance). The answer changes where an offset meets an edge with its lag, or where that is just
-// within the promise.
-func (pr *proof) instants() []time.Time {
-	within := pr.e.Promise.Within
-	offsets, lags := pr.distances()
-	offsets = append(offsets, within)
-	at := []time.Time{pr.from}
-	for _, edge := range pr.edges() {
-		for _, lag := range lags {
-			for _, o := range offsets {
-				if t := edge.Add(lag - o); lag <= within && o <= within && t.After(pr.from) && t.Before(pr.to) {
-					at = append(at, t)
-				}
-			}
-		}
-	}
-	return sortedInstants(at)
-}
-
-// distances returns the offsets and lags of instants, each once.
-func (pr *proof) distances() (offsets, lags []time.Duration) {
-	e := pr.e
-	offsets, lags = []time.Duration{0}, []time.Duration{0}
-	var steps []time.Duration // from what is told to what is told next
-	for i, t := range e.Tiers {
-		for round := range e.Repeat.Times + 1 {
-			offset := t.After + time.Duration(round)*e.Repeat.Every
-			if offset > e.Promise.Within {
-				break
-			}
-			offsets = append(offsets, offset)
-		}
-		for _, later := range e.Tiers[i:] {
-			steps = append(steps, later.After-t.After)
-		}
-		if last := e.Tiers[len(e.Tiers)-1].After; e.Repeat.Times > 0 {
-			steps = append(steps, max(0, e.Repeat.Every-last)+t.After)
-		}
-	}
-	steps = sums(steps, e.Promise.Within)
-	if pr.low {
-		deadline := e.Urgency.Deadline
-		if deadline == 0 {
-			deadline = DefaultLowDeadline
-		}
-		for _, s := range steps {
-			offsets = append(offsets, deadline+s, s)
-		}
-	}
-	if waits := pr.low || slices.ContainsFunc(e.Tiers, func(t Tier) bool { return !t.Condition.IsZero() }) || !e.Condition.IsZero(); waits {
-		for _, s := range steps {
-			lags = append(lags, s)
-			for _, u := range pr.p.Users {
-				for _, c := range u.Contacts {
-					lags = append(lags, s+c.After)
-				}
-			}
-		}
-	}
-	for _, list := range []*[]time.Duration{&offsets, &lags} {
-		slices.Sort(*list)
-		*list = slices.Compact(*list)
-	}
-	return offsets, lags
-}
-
-// sums returns zero, the steps, and what up to three of them make together, each once and none above limit.
-func sums(steps []time.Duration, limit time.Duration) []time.Duration {
-	all := []time.Duration{0}
-	for range 3 {
-		for _, a := range slices.Clone(all) {
-			for _, b := range steps {
-				if a+b <= limit {
-					all = append(all, a+b)
-				}
-			}
-		}
-		slices.Sort(all)
-		all = slices.Compact(all)
-	}
-	return all
-}
-
-// edges returns when somebody's shift, an interval or a daytime that matters begins or ends.
-func (pr *proof) edges() (edges []time.Time) {
-	users := map[string]bool{}
-	for i, t := range pr.e.Tiers {
-		for _, s := range pr.allowed[i] {
-			edges = append(edges, s.from, s.to)
-		}
-		for _, x := range t.Targets {
-			if x.Kind == TargetUser {
-				users[x.Name] = true
-			}
-			if x.Kind != TargetSchedule {
-				continue
-			}
-			for _, shift := range pr.shiftsOf(x.Name) {
-				edges = append(edges, shift.From, shift.To)
-				for _, u := range shift.Users {
-					users[u] = true
-				}
-			}
-		}
-	}
-	for u := range users {
-		if pr.low {
-			for _, s := range pr.daytimeOf(u) {
-				edges = append(edges, s.from, s.to)
-			}
-		}
-	}
-	return sortedInstants(edges)
 }

@@ -258,11 +258,7 @@ func (w *walk) listenUser(tier int, user string, l *listener) {
 		return
 	}
 	if w.low {
-		deadline := w.e.Urgency.Deadline
-		if deadline == 0 {
-			deadline = DefaultLowDeadline
-		}
-		l.begins = w.awake(user, w.anchor.Add(deadline))
+		l.begins = w.awake(user, w.anchor.Add(w.deadline()))
 	}
 	for _, c := range contacts {
 		if slices.ContainsFunc(m.endpoints(c, user), func(e Endpoint) bool { return w.p.ownEndpoint(user, e) }) {
