@@ -57,7 +57,7 @@ func (f *flight) attempt(ctx context.Context) (a oncall.Attempt, sent bool) {
 	ctx, cancel := context.WithTimeout(ctx, hardTimeout)
 	defer cancel()
 	m := Message{Delivery: d, Thread: f.claim.Thread}
-	if d.Kind == oncall.KindMessage || d.Kind == oncall.KindEdit || d.Endpoint.Integration() {
+	if d.Kind == oncall.KindMessage || d.Kind == oncall.KindEdit || d.Kind == oncall.KindChart || d.Endpoint.Integration() {
 		in, err := f.load(ctx, d.Incident)
 		if err != nil {
 			return oncall.Attempt{Outcome: oncall.OutcomeRetry, Error: "not sent: tocsin could not read the incident from its store"}, false
@@ -157,6 +157,8 @@ func (f *flight) report(a oncall.Attempt, state oncall.DeliveryState, nextAt tim
 	switch {
 	case state == oncall.DeliveryDelivered:
 		f.log.Info("delivered", args...)
+	case state == oncall.DeliveryRefused && d.Kind == oncall.KindChart: // nobody relies on it
+		f.log.Info("a chart was given up", append(args, "err", a.Error)...)
 	case state == oncall.DeliveryRefused:
 		f.log.Error("a delivery failed for good", append(args, "err", a.Error)...)
 	default:

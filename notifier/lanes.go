@@ -17,6 +17,7 @@ type limit struct {
 // for more only earns a 429 that holds up the whole channel.
 var limits = map[string]limit{
 	"slack": {inFlight: 1, apart: time.Second},
+	"chart": {inFlight: 1, apart: time.Second},
 	"page":  {inFlight: 4},
 }
 

@@ -170,6 +170,7 @@ func (m *machine) resolve(actor, why string) {
 		text = "Resolved by " + actor
 	}
 	m.replyAll(Reply{What: string(EntryResolved), Text: text, At: m.now})
+	m.chartsAtEnd()
 	m.visible = true
 }
 

@@ -11,6 +11,7 @@ func (m *machine) deliveryFinished(ev DeliveryFinished) {
 	switch ev.State {
 	case DeliveryDelivered:
 		m.deliveryArrived(ev)
+		m.chartUnder(ev.Key)
 	case DeliveryRefused:
 		m.deliveryRefused(ev)
 	}

@@ -9,6 +9,7 @@ import (
 // Policy is everything configured that incidents follow: immutable, replaced whole at reload.
 type Policy struct {
 	ExternalURL string // base of links in pages and messages, without a trailing slash
+	Charts      bool   // messages in Slack get a chart into their thread
 	LinkKey     []byte // signs acknowledge links (HMAC-SHA256); from the store, never shown
 	Escalations map[string]Escalation
 	Users       map[string]User

@@ -75,7 +75,7 @@ func (m *machine) cannotResend(d Delivery) string {
 // deliveryName is what a delivery is, in words.
 func deliveryName(d Delivery) string {
 	switch d.Kind {
-	case KindMessage, KindEdit, KindReply:
+	case KindMessage, KindEdit, KindReply, KindChart:
 		return string(d.Kind)
 	}
 	if d.Endpoint.Integration() {

@@ -23,7 +23,7 @@ func AfterAttempt(now time.Time, d Delivery, a Attempt) (DeliveryState, time.Tim
 	case OutcomeRefused, OutcomeGone:
 		return DeliveryRefused, time.Time{}
 	}
-	if now.Sub(d.CreatedAt) > maxRetryFor {
+	if now.Sub(d.CreatedAt) > maxRetryFor || d.Kind == KindChart && chartIsLost(now, d, a) {
 		return DeliveryRefused, time.Time{}
 	}
 	wait := maxRetry
@@ -54,6 +54,9 @@ func attemptText(d Delivery, a Attempt) string {
 	if d.Target != "" {
 		to = d.Target + " (" + to + ")"
 	}
+	if d.Kind == KindChart {
+		to = "the thread in " + d.Endpoint.Address()
+	}
 	answer := a.Error
 	if a.Status != 0 {
 		answer = strings.TrimSuffix(fmt.Sprintf("HTTP %d, %s", a.Status, a.Error), ", ")
@@ -66,7 +69,10 @@ func attemptText(d Delivery, a Attempt) string {
 	case DeliveryDelivered:
 		return text + "delivered" + answer
 	case DeliveryRefused:
-		if a.Outcome == OutcomeRetry || a.Outcome == OutcomeUnknown {
+		switch {
+		case d.Kind == KindChart:
+			return text + "given up, it is only a picture" + answer
+		case a.Outcome == OutcomeRetry || a.Outcome == OutcomeUnknown:
 			return text + "given up after a day of retries" + answer
 		}
 		return text + "refused" + answer

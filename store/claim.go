@@ -139,7 +139,7 @@ func (t *tx) loadClaim(c candidate) (oncall.Claim, error) {
 	}
 	claim := oncall.Claim{Delivery: d}
 	if _, err := one(t, `select remote from deliveries where incident = $1 and endpoint = $2 and kind in ('message', 'edit') and state = 'delivered'
-		and remote <> '' order by seq desc limit 1`, []any{d.Incident, string(d.Endpoint)}, &claim.Thread); err != nil {
+		and remote <> '' order by seq desc limit 1`, []any{d.Incident, string(d.Endpoint.ThreadOf())}, &claim.Thread); err != nil {
 		return oncall.Claim{}, err
 	}
 	_, err = one(t, `select coalesce(max(revision), 0) from deliveries where incident = $1 and endpoint = $2
