@@ -40,6 +40,7 @@ type Incidents struct {
 
 	// What follows belongs to the goroutine in Run.
 	cursor  int64     // recheck goes on below this number; 0: at the newest
+	stale   []int64   // those that recheck found and has not ticked yet
 	setOff  []string  // changes set aside in this turn
 	resting time.Time // changes are left alone until then, because one was set aside
 
@@ -69,6 +70,10 @@ func (l *Incidents) Apply(p oncall.Policy) {
 	l.Wake()
 }
 
+// ApplyOverrides is Apply for a policy that differs from the one before in its overrides alone. No incident is looked
+// at for that: who is on call is asked when a tier is told, and no timer depends on it.
+func (l *Incidents) ApplyOverrides(p oncall.Policy) { l.policy.Store(&p) }
+
 // Wake makes the loop look at the store now: after commits that wrote alert changes or incidents. It never
 // blocks.
 func (l *Incidents) Wake() { poke(l.wake) }
@@ -78,7 +83,7 @@ func (l *Incidents) Wake() { poke(l.wake) }
 // at once.
 func (l *Incidents) Run(ctx context.Context, lease oncall.Lease) error {
 	l.recheck.Store(true)
-	l.cursor = 0
+	l.cursor, l.stale = 0, nil
 	var b backoff
 	for {
 		next, err := l.turn(ctx, lease)
@@ -138,15 +143,15 @@ func (l *Incidents) runDue(ctx context.Context, lease oncall.Lease) (time.Time, 
 		}
 		free = append(free, number)
 	}
-	again, err := l.tickAll(ctx, lease, free)
+	again, err := l.tickAll(ctx, lease, free, true)
 	if again || len(free) >= dueBatch {
 		next = now
 	}
 	return next, err
 }
 
-// tickAll ticks incidents side by side. again says that one of them is still due.
-func (l *Incidents) tickAll(ctx context.Context, lease oncall.Lease, numbers []int64) (again bool, err error) {
+// tickAll ticks incidents side by side, those that are urgent before other work. again says that one of them is still due.
+func (l *Incidents) tickAll(ctx context.Context, lease oncall.Lease, numbers []int64, urgent bool) (again bool, err error) {
 	var (
 		wg    sync.WaitGroup
 		mu    sync.Mutex // guards again and err
@@ -156,7 +161,7 @@ func (l *Incidents) tickAll(ctx context.Context, lease oncall.Lease, numbers []i
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			more, tickErr := l.tick(ctx, lease, number)
+			more, tickErr := l.tick(ctx, lease, number, urgent)
 			mu.Lock()
 			defer mu.Unlock()
 			again = again || more
@@ -171,11 +176,11 @@ func (l *Incidents) tickAll(ctx context.Context, lease oncall.Lease, numbers []i
 
 // tick ticks one incident until nothing is due. One tick runs at most one tier, and each is committed by
 // itself, so that tiers which came due during a downtime go out one after the other.
-func (l *Incidents) tick(ctx context.Context, lease oncall.Lease, number int64) (again bool, err error) {
+func (l *Incidents) tick(ctx context.Context, lease oncall.Lease, number int64, urgent bool) (again bool, err error) {
 	for range maxTicks {
 		now := time.Now()
 		var due time.Time
-		d, err := l.store.UpdateIncident(ctx, oncall.Write{Now: now, Lease: &lease, Urgent: true}, number,
+		d, err := l.store.UpdateIncident(ctx, oncall.Write{Now: now, Lease: &lease, Urgent: urgent}, number,
 			func(in oncall.Incident) (oncall.Decision, error) {
 				due = in.NextAt
 				return decide(now, in, oncall.Tick{}, *l.policy.Load())
@@ -208,35 +213,6 @@ func (l *Incidents) tick(ctx context.Context, lease oncall.Lease, number int64) 
 			return false, nil
 		}
 	}
-	return true, nil
-}
-
-// recheckOpen ticks open incidents after Apply, a page of them each turn: a tier that a reload moved to
-// an earlier time must not wait for the old one.
-func (l *Incidents) recheckOpen(ctx context.Context, lease oncall.Lease) (again bool, err error) {
-	if l.cursor == 0 && !l.recheck.Swap(false) {
-		return false, nil
-	}
-	open := []oncall.IncidentState{oncall.IncidentTriggered, oncall.IncidentAcknowledged, oncall.IncidentSnoozed}
-	ins, err := l.store.Incidents(ctx, oncall.IncidentFilter{States: open, Before: l.cursor, Limit: 100})
-	if err != nil {
-		l.recheck.Store(true)
-		return false, l.failed(ctx, "recheck", err)
-	}
-	if len(ins) == 0 {
-		l.cursor = 0
-		return l.recheck.Load(), nil
-	}
-	numbers := make([]int64, 0, len(ins))
-	for i := range ins {
-		if _, held := l.heldUntil(ins[i].Number, time.Now()); !held {
-			numbers = append(numbers, ins[i].Number)
-		}
-	}
-	if _, err := l.tickAll(ctx, lease, numbers); err != nil {
-		return false, err // the same page again
-	}
-	l.cursor = ins[len(ins)-1].Number
 	return true, nil
 }
 

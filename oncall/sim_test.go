@@ -66,10 +66,21 @@ func (s *sim) edit(change func(*oncall.Policy)) {
 	s.policy = p
 	for _, in := range s.incidents {
 		if in.Open() {
+			s.checkListed(in)
 			s.apply(in, oncall.Tick{})
 		}
 	}
 	s.tick()
+}
+
+// checkListed: the incident as lists have it, without deliveries and timeline, tells whether a tick does something.
+func (s *sim) checkListed(in *oncall.Incident) {
+	listed := *in
+	listed.Deliveries, listed.Timeline = nil, nil
+	full, seen := oncall.Decide(s.now, *in, oncall.Tick{}, s.policy), oncall.Decide(s.now, listed, oncall.Tick{}, s.policy)
+	if full.Changed && !seen.Changed && (len(full.Deliveries)+len(full.Timeline) > 0 || full.Incident.NextAt.Before(in.NextAt)) {
+		s.fail("#%d: a tick after an edit does something that its listing does not show", in.Number)
+	}
 }
 
 func (s *sim) printf(format string, args ...any) {

@@ -21,7 +21,7 @@ func (d *daemon) overridden() {
 	g.policy.Overrides = d.overrides.Current()
 	d.live.Store(&g)
 	d.deliveries.ApplyPolicy(g.policy)
-	d.incidents.Apply(g.policy)
+	d.incidents.ApplyOverrides(g.policy)
 	d.handoffs.Apply(g.policy, g.announcer())
 }
 

@@ -1,0 +1,54 @@
+package notifier
+
+import (
+	"context"
+	"time"
+
+	"tocsin/oncall"
+)
+
+// recheckPage is how many open incidents are looked at in one turn. What is due waits for that long.
+const recheckPage = 100
+
+// recheckOpen looks at the open incidents after Apply, a page of them each turn: a tier that a reload moved to an
+// earlier time must not wait for the old one, and the timeline says what an edit changed. Those for which something
+// follows are ticked, a few each turn and behind everything else, so that 100,000 of them delay nobody's page.
+func (l *Incidents) recheckOpen(ctx context.Context, lease oncall.Lease) (again bool, err error) {
+	if len(l.stale) > 0 {
+		some := l.stale[:min(tickers, len(l.stale))]
+		if _, err := l.tickAll(ctx, lease, some, false); err != nil {
+			return false, err // the same ones again
+		}
+		l.stale = l.stale[len(some):]
+		return true, nil
+	}
+	if l.cursor == 0 && !l.recheck.Swap(false) {
+		return false, nil
+	}
+	open := []oncall.IncidentState{oncall.IncidentTriggered, oncall.IncidentAcknowledged, oncall.IncidentSnoozed}
+	ins, err := l.store.Incidents(ctx, oncall.IncidentFilter{States: open, Before: l.cursor, Limit: recheckPage})
+	if err != nil {
+		l.recheck.Store(true)
+		return false, l.failed(ctx, "recheck", err)
+	}
+	if len(ins) == 0 {
+		l.cursor = 0
+		return l.recheck.Load(), nil
+	}
+	now := time.Now()
+	for i := range ins {
+		if _, held := l.heldUntil(ins[i].Number, now); !held && l.moves(now, ins[i]) {
+			l.stale = append(l.stale, ins[i].Number)
+		}
+	}
+	l.cursor = ins[len(ins)-1].Number
+	return true, nil
+}
+
+// moves reports that a tick of the incident may change it under the policy in force. The incident is as it is listed,
+// without deliveries and timeline. That errs to one side only: without its deliveries, one that waits for them seems due
+// earlier than it is. An incident that cannot be decided about is left to its tick to report.
+func (l *Incidents) moves(now time.Time, in oncall.Incident) bool {
+	d, err := decide(now, in, oncall.Tick{}, *l.policy.Load())
+	return err != nil || d.Changed
+}
