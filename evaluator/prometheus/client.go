@@ -22,6 +22,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -47,8 +48,13 @@ type Client struct {
 	shown    string       // the server for error messages, without credentials
 	timeout  time.Duration
 	headers  [][2]string
-	gzip     string      // one of the Compressions
-	far      atomic.Bool // the server was last reached at an address that is neither loopback nor private
+	gzip     string // one of the Compressions
+	// Range queries go by net/http in any case, over connections that no rule waits for; see range.go.
+	dial      dialFunc
+	rangeOnce sync.Once // guards the two below
+	rangeHTTP *http.Client
+	rangeErr  error
+	far       atomic.Bool // the server was last reached at an address that is neither loopback nor private
 }
 
 var _ evaluator.Reuser = (*Client)(nil)
@@ -90,7 +96,8 @@ func New(cfg Config, opts ...Option) (*Client, error) {
 	shown.User, shown.RawQuery, shown.Fragment = nil, "", ""
 	c.shown = shown.String()
 	if o.transport == nil && !o.netHTTP && plainHTTP(cfg) {
-		c.wire = newWire(&u, c.watched(o.dial))
+		c.dial = c.watched(o.dial)
+		c.wire = newWire(&u, c.dial)
 		return c, nil
 	}
 	return c, c.useNetHTTP(cfg, o)
@@ -135,6 +142,7 @@ func (c *Client) watched(dial dialFunc) dialFunc {
 func (c *Client) Close() {
 	if c.wire != nil {
 		c.wire.close()
+		c.closeRanges()
 		return
 	}
 	c.http.CloseIdleConnections()
@@ -377,24 +385,4 @@ func short(s string) string {
 		cut--
 	}
 	return s[:cut] + "…"
-}
-
-// bounded reads at most left bytes; one more is an error that exceeded tells apart.
-type bounded struct {
-	r        io.Reader
-	left     int64
-	exceeded bool
-}
-
-func (b *bounded) Read(p []byte) (int, error) {
-	if b.left <= 0 {
-		b.exceeded = true
-		return 0, errors.New("the answer is too large")
-	}
-	if int64(len(p)) > b.left {
-		p = p[:b.left]
-	}
-	n, err := b.r.Read(p)
-	b.left -= int64(n)
-	return n, err
 }

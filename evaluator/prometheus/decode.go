@@ -287,3 +287,23 @@ func (v *value) UnmarshalJSON(b []byte) error {
 	*v = value(n)
 	return nil
 }
+
+// bounded reads at most left bytes; one more is an error that exceeded tells apart.
+type bounded struct {
+	r        io.Reader
+	left     int64
+	exceeded bool
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		b.exceeded = true
+		return 0, errors.New("the answer is too large")
+	}
+	if int64(len(p)) > b.left {
+		p = p[:b.left]
+	}
+	n, err := b.r.Read(p)
+	b.left -= int64(n)
+	return n, err
+}
