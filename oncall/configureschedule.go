@@ -209,8 +209,13 @@ func (dec *scheduleDecoder) roster(node *yaml.Node, b rosterBlock, before Roster
 		var restrict []*yaml.Node
 		dec.decode(b.Restrict, &restrict)
 		r.Restrict = nil
+		times := 0
 		for _, n := range restrict {
 			r.Restrict = append(r.Restrict, dec.interval(n))
+			times += len(r.Restrict[len(r.Restrict)-1].Times)
+		}
+		if times > maxTimes {
+			dec.add(dec.doc.At(b.Restrict).Errorf("restrict names %d times of day: expected %d at most", times, maxTimes))
 		}
 	}
 	if b.Handoff.IsSet() || b.Every.IsSet() {
@@ -223,6 +228,14 @@ func (dec *scheduleDecoder) roster(node *yaml.Node, b rosterBlock, before Roster
 	}
 	return r
 }
+
+// What is accepted must be drawn for a year without using up time or memory, and nobody is on call for less than this.
+// A turn of more than maxTurn is a slip of the pen.
+const (
+	minTurn  = 15 * time.Minute
+	maxTurn  = 10 * 365 * day
+	maxTimes = 100 // of day, that a restriction names
+)
 
 func (dec *scheduleDecoder) rotation(b rosterBlock) Rotation {
 	switch {
@@ -237,9 +250,12 @@ func (dec *scheduleDecoder) rotation(b rosterBlock) Rotation {
 			}
 			dec.add(p)
 		}
+		if n := c.perDay(); n > int(day/minTurn) {
+			dec.add(b.Handoff.Place.Errorf("%q hands over %d times a day: expected %d at most", b.Handoff.Value, n, int(day/minTurn)))
+		}
 		return Rotation{Handoff: c}
-	case b.Every.IsValid() && b.Every.Value < time.Minute:
-		dec.add(b.Every.Place.Errorf("a turn must last a minute at least, found %s", model.Duration(b.Every.Value)))
+	case b.Every.IsValid() && (b.Every.Value < minTurn || b.Every.Value > maxTurn):
+		dec.add(b.Every.Place.Errorf("a turn lasts from %s to %s, found %s", model.Duration(minTurn), model.Duration(maxTurn), model.Duration(b.Every.Value)))
 	default:
 		return Rotation{Every: b.Every.Value}
 	}

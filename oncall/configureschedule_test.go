@@ -114,3 +114,16 @@ func decodeText(t *testing.T, text string) *oncall.Schedule {
 	}
 	return &schedules[0].Value
 }
+
+// TestRestrictNamesFewTimes: each time of day is looked at on each day.
+func TestRestrictNamesFewTimes(t *testing.T) {
+	times := strings.Repeat("{start_time: '09:00', end_time: '10:00'}, ", 101)
+	d, problems := problem.Parse("tocsin.yml", []byte("[{name: s, time_zone: UTC, layers: [{users: [ana], restrict: [{times: ["+times+"]}]}]}]"))
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	_, _, problems = oncall.DecodeSchedules(d, d.Root)
+	if len(problems) != 1 || !strings.Contains(problems[0].Error(), "restrict names 101 times of day: expected 100 at most") {
+		t.Error(problems)
+	}
+}

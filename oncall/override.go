@@ -64,6 +64,44 @@ func (o Override) End(by string, now time.Time) (Override, error) {
 // MaxOverride is the longest time that one override may last: what is longer belongs into the file.
 const MaxOverride = 366 * day
 
+// maxOverrides and maxOverridesAtOnce bound the overrides of one schedule that have not ended, and how many of them
+// hold at one instant: each is looked at wherever the schedule is.
+const (
+	maxOverrides       = 1000
+	maxOverridesAtOnce = 50
+)
+
+// roomFor reports, to who asked for it, that a schedule has too many overrides for another one.
+func (p Policy) roomFor(o Override, now time.Time) error {
+	var standing []Override
+	for _, x := range p.Overrides {
+		if x.Schedule == o.Schedule && x.From.Before(x.To) && now.Before(x.To) {
+			standing = append(standing, x)
+		}
+	}
+	if len(standing) >= maxOverrides {
+		return Errorf(CodeConflict, "%s has %d overrides that have not ended: end some of them, or change the schedule instead", o.Schedule, len(standing))
+	}
+	begins := []time.Time{o.From}
+	for _, x := range standing {
+		if o.at(x.From) {
+			begins = append(begins, x.From)
+		}
+	}
+	for _, at := range begins {
+		n := 0
+		for _, x := range standing {
+			if x.at(at) {
+				n++
+			}
+		}
+		if n >= maxOverridesAtOnce {
+			return Errorf(CodeConflict, "%s has %d overrides at %s: end some of them, or change the schedule instead", o.Schedule, n, at.Format(time.RFC3339))
+		}
+	}
+	return nil
+}
+
 // Validate reports what makes the override impossible to follow, to who asked for it. Whether its users and
 // its schedule exist is for the caller to say.
 func (o Override) Validate() error {

@@ -77,7 +77,7 @@ func (p Policy) checkOverride(s *Schedule, o *Override, now time.Time) error {
 			return Errorf(CodeInvalid, "%s cannot be on call: the configuration says no way to reach them", u.Name)
 		}
 	}
-	return nil
+	return p.roomFor(*o, now)
 }
 
 // maxReason bounds a reason: it is said beside every name that it concerns.

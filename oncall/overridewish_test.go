@@ -1,6 +1,7 @@
 package oncall
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -220,6 +221,35 @@ func TestStartOfDay(t *testing.T) {
 		}
 		if got := StartOfDay(day.Add(12*time.Hour), loc).In(loc).Format(time.RFC3339); got != c.want {
 			t.Errorf("%s in %s begins at %s, want %s", c.day, c.zone, got, c.want)
+		}
+	}
+}
+
+// TestOverridesHaveRoom: every override is looked at wherever its schedule is, so there may not be any number of them.
+func TestOverridesHaveRoom(t *testing.T) {
+	p, monday := rota(t)
+	now := monday.Add(time.Hour)
+	fill := func(n int, apart time.Duration) {
+		p.Overrides = nil
+		for i := range n {
+			from := monday.Add(time.Duration(i) * apart)
+			p.Overrides = append(p.Overrides, Override{ID: fmt.Sprint(i), Schedule: "primary", Kind: OverrideAdd, User: "x", From: from, To: from.Add(48 * time.Hour)})
+		}
+	}
+	for _, c := range []struct {
+		n     int
+		apart time.Duration
+		want  string
+	}{
+		{maxOverridesAtOnce - 1, time.Minute, ""},
+		{maxOverridesAtOnce, time.Minute, "primary has 50 overrides at 2026-03-02T10:00:00+01:00"},
+		{maxOverrides - 1, 48 * time.Hour, ""},
+		{maxOverrides, 48 * time.Hour, "primary has 1000 overrides that have not ended"},
+	} {
+		fill(c.n, c.apart)
+		_, err := p.PlanOverride(OverrideWish{Schedule: "primary", User: "bo", For: time.Hour, Actor: "dee"}, now)
+		if c.want == "" && err != nil || c.want != "" && (ErrorCode(err) != CodeConflict || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%d, %s apart: %v, want %q", c.n, c.apart, err, c.want)
 		}
 	}
 }

@@ -144,7 +144,7 @@ func (c Cron) count(after, upTo time.Time) int {
 		return 0
 	}
 	n := c.inMonth(upTo) - c.inMonth(after)
-	day := bits.OnesCount64(c.hour) * bits.OnesCount64(c.minute)
+	day := c.perDay()
 	year, month, first := after.Year(), after.Month(), firstWeekday(after)
 	for year < upTo.Year() || year == upTo.Year() && month < upTo.Month() {
 		n += day * bits.OnesCount32(c.days(year, month, first))
@@ -156,11 +156,14 @@ func (c Cron) count(after, upTo time.Time) int {
 	return n
 }
 
+// perDay returns how many wall times match on a day that does.
+func (c Cron) perDay() int { return bits.OnesCount64(c.hour) * bits.OnesCount64(c.minute) }
+
 // inMonth returns how many matching wall times the month of w has up to w.
 func (c Cron) inMonth(w time.Time) int {
 	days := c.daysOf(w)
 	perHour := bits.OnesCount64(c.minute)
-	n := bits.OnesCount32(days&(1<<w.Day()-1)) * bits.OnesCount64(c.hour) * perHour
+	n := bits.OnesCount32(days&(1<<w.Day()-1)) * c.perDay()
 	if days>>w.Day()&1 == 1 {
 		n += bits.OnesCount64(c.hour&(1<<w.Hour()-1)) * perHour
 		if c.hour>>w.Hour()&1 == 1 {
