@@ -38,6 +38,8 @@ type Deliveries struct {
 	metrics *deliveryMetrics
 	setup   atomic.Pointer[setup] // nil until Apply
 	wake    chan struct{}
+	running atomic.Pointer[lanes] // of the Run under way, nil without one
+	past    pasts
 }
 
 // setup is one load of the configuration. It never changes.
@@ -94,6 +96,8 @@ func (l *Deliveries) Wake() { poke(l.wake) }
 // the same key by whoever comes next. Run may be called again afterwards, with a new lease.
 func (l *Deliveries) Run(ctx context.Context, lease oncall.Lease) error {
 	r := newDeliveryRun(l, lease, context.WithoutCancel(ctx))
+	l.running.Store(r.lanes)
+	defer l.running.Store(nil)
 	err := r.loop(ctx)
 	r.stop(err)
 	return err
@@ -239,6 +243,9 @@ func (r *deliveryRun) collect() error {
 func (r *deliveryRun) landed(res result) error {
 	delete(r.flying, res.key)
 	r.lanes.done(res)
+	if res.sent {
+		r.past.take(res.endpoint, res.attempt)
+	}
 	if errors.Is(res.err, oncall.ErrLeaseLost) {
 		return oncall.ErrLeaseLost
 	}

@@ -11,11 +11,15 @@ import (
 // MaxPage bounds the body of a page, in bytes (Standard Webhooks asks for less than 20 KB).
 const MaxPage = 20_000
 
+// PageVersion is the version of the payload: within it fields are added, and none is taken away or changes its meaning.
+const PageVersion = "1"
+
 // Page is the payload of a paging webhook (docs/page.schema.json): Standard Webhooks' envelope around the
 // incident as the own API shows it.
 type Page struct {
 	Type      string    `json:"type"` // "incident." + DeliveryKind
 	Timestamp time.Time `json:"timestamp"`
+	Version   string    `json:"version"` // PageVersion
 	Data      PageData  `json:"data"`
 }
 
@@ -33,6 +37,8 @@ type PageInfo struct {
 	Target string `json:"target"`
 	Via    string `json:"via,omitempty"` // how a user came to be told: by which schedule, until when
 	AckURL string `json:"ack_url"`
+	Test   bool   `json:"test,omitempty"` // nothing is wrong: somebody tries whether pages arrive
+	Note   string `json:"note,omitempty"` // of a test, by whoever sent it
 }
 
 // freezePages writes the bodies of the decision's pages from the incident as decided.
@@ -45,7 +51,7 @@ func (m *machine) freezePages() {
 	view := View(in, m.p.ExternalURL)
 	for _, i := range m.pages {
 		d := &m.d.Deliveries[i]
-		p := Page{Type: "incident." + string(d.Kind), Timestamp: m.now.UTC(), Data: PageData{
+		p := Page{Type: "incident." + string(d.Kind), Timestamp: m.now.UTC(), Version: PageVersion, Data: PageData{
 			IncidentView: view,
 			Page: PageInfo{
 				Tier: d.Tier, Round: d.Round, Target: d.Target, Via: m.vias[d.Key],

@@ -35,7 +35,7 @@ var endpoint = oncall.PageEndpoint("ana-phone", 0)
 
 // page is the smallest payload that the schema allows.
 func page(number int64) []byte {
-	return fmt.Appendf(nil, `{"type":"incident.triggered","timestamp":"2026-03-01T10:00:00Z","data":{"number":%d,"key":"inc-%d",
+	return fmt.Appendf(nil, `{"type":"incident.triggered","timestamp":"2026-03-01T10:00:00Z","version":"1","data":{"number":%d,"key":"inc-%d",
 "state":"triggered","title":"Session memory at 82%%","severity":"critical","escalation":"session-oncall","why":"named by the rule",
 "labels":{},"group_labels":{"service":"session"},"triggered_at":"2026-03-01T10:00:00Z","round":0,"tier":0,"alerts_firing":1,
 "alerts_total":1,"alerts":[],"timeline":[],"deliveries":[],"page":{"tier":0,"round":0,"target":"user ana","ack_url":%q}}}`,

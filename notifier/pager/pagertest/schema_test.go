@@ -39,6 +39,9 @@ func compare(t *testing.T, root *Schema, path string, s *Schema, typ reflect.Typ
 	seen[typ] = true
 	fields := map[string]reflect.StructField{}
 	collect(typ, fields)
+	if typ == reflect.TypeFor[oncall.Attempt]() {
+		delete(fields, "request") // kept for the log of deliveries; oncall.View takes it out of pages
+	}
 	for name, f := range fields {
 		p := s.Properties[name]
 		if p == nil {
