@@ -44,7 +44,10 @@ type Plan struct {
 	Slack              *slack.Config            // nil: no Slack
 	Outgoing           outgoing.Policy          // what tocsin's own senders may connect to
 	Pages              map[oncall.Endpoint]pager.Config
-	Alertmanager       *alertmanager.Config // the sections that Alertmanager defines; nil: the file has none of them
+	PagerDuty          map[oncall.Endpoint]pager.Account // entries that incidents are brought to with acknowledgements
+	Opsgenie           map[oncall.Endpoint]pager.Account
+	Hooks              map[pager.HookName]pager.Hook // where those far ends report back
+	Alertmanager       *alertmanager.Config          // the sections that Alertmanager defines; nil: the file has none of them
 }
 
 // Counts is the size of a plan, for a person who asks whether all of it was found.

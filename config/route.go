@@ -26,6 +26,10 @@ func (l *loading) alertmanager(b *block) {
 	if c != nil {
 		l.plan.Policy.Routing = c.Routing()
 	}
+	l.accounts(c)
+	if b.Receivers != nil {
+		l.hooks(b.Receivers)
+	}
 }
 
 // ownSections reports that the file holds more than an alertmanager.yml does.

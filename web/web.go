@@ -62,6 +62,10 @@ type Options struct {
 	// Slack returns the handlers of /slack/commands and /slack/interactions, nil without Slack.
 	Slack func() (commands, interactions http.Handler)
 
+	// Hooks returns what takes the reports of a vendor ("pagerduty", "opsgenie") for a receiver, nil where none is
+	// configured. nil: none is.
+	Hooks func(vendor, receiver string) http.Handler
+
 	Openings   Openings   // opens incidents by hand; nil: nobody can
 	Heartbeats Heartbeats // hears dead man's switches; nil: there are none
 	Watchdog   Watchdog   // tocsin's own pulse; nil: none
@@ -206,6 +210,8 @@ func (w *Web) callbackRoutes() []route {
 		{"POST", "/hooks/ack/{token}", w.ackByLink},
 		{"GET", "/hooks/heartbeat/{name}", w.beat},
 		{"POST", "/hooks/heartbeat/{name}", w.beat},
+		{"POST", "/hooks/pagerduty/{name}", w.vendorReports("pagerduty")},
+		{"POST", "/hooks/opsgenie/{name}", w.vendorReports("opsgenie")},
 		{"GET", "/calendar/{token}", w.calendar},
 		{"GET", "/hooks/tocsin.css", w.stylesheet}, // the page of a link needs it where only /hooks/* is exposed
 	}

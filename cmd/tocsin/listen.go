@@ -116,10 +116,10 @@ func readListener(file string) (*toolkit.Config, error) {
 
 // checkCallbacks refuses a listener whose users would lock out Slack and acknowledge links.
 func (f webFlags) checkCallbacks(listener *toolkit.Config, plan *config.Plan) error {
-	if len(listener.Users) == 0 || f.CallbackAddress != "" || (plan.Slack == nil && len(plan.Pages) == 0) {
+	if len(listener.Users) == 0 || f.CallbackAddress != "" || (plan.Slack == nil && len(plan.Pages)+len(plan.Hooks) == 0) {
 		return nil
 	}
-	return fmt.Errorf("basic_auth_users in %s would lock out Slack and the acknowledge links in pages, which know no password: "+
+	return fmt.Errorf("basic_auth_users in %s would lock out Slack, the acknowledge links in pages and the webhooks of PagerDuty and Opsgenie, which know no password: "+
 		"set --web.callback-address to a port for /slack/* and /hooks/* alone", f.ConfigFile)
 }
 

@@ -34,6 +34,8 @@ type generation struct {
 	backends map[string]*promquery.Client
 	slack    *slack.Adapter // nil: no Slack
 	pager    *pager.Pager
+	duty     *pager.PagerDuty
+	genie    *pager.Opsgenie
 	senders  *alertmanager.Senders
 	pulse    *watchdog.Target // nil: no pulse is sent
 	metrics  *lateMetrics     // of slack
@@ -85,6 +87,9 @@ func (d *daemon) build(plan *config.Plan, before *generation) (*generation, erro
 	}); err != nil {
 		return nil, err
 	}
+	if err := g.accounts(plan); err != nil {
+		return nil, err
+	}
 	if plan.Watchdog != nil {
 		if g.pulse, err = watchdog.NewTarget(*plan.Watchdog, nil); err != nil {
 			return nil, err
@@ -100,6 +105,17 @@ func (d *daemon) build(plan *config.Plan, before *generation) (*generation, erro
 	return g, nil
 }
 
+// accounts makes the senders that bring incidents to PagerDuty and Opsgenie. What they cannot serve is sent by
+// Alertmanager's own notifiers.
+func (g *generation) accounts(plan *config.Plan) (err error) {
+	o := pager.AccountOptions{Version: version.Version, ExternalURL: g.policy.ExternalURL, Words: g.senders.Words, Others: g.senders, Outgoing: plan.Outgoing}
+	if g.duty, err = pager.NewPagerDuty(plan.PagerDuty, o); err != nil {
+		return err
+	}
+	g.genie, err = pager.NewOpsgenie(plan.Opsgenie, o)
+	return err
+}
+
 // enact makes g the generation in force. It cannot fail. The senders come first: once a policy is in force
 // it may ask for an endpoint that only they know. What was claimed before is sent by the sender of then.
 func (d *daemon) enact(g *generation) {
@@ -107,7 +123,7 @@ func (d *daemon) enact(g *generation) {
 	defer d.enacting.Unlock()
 	g.policy.Overrides = d.overrides.Current()
 	d.warnPointless(g.policy)
-	senders := map[string]notifier.Sender{"page": g.pager, notifier.Integrations: g.senders}
+	senders := map[string]notifier.Sender{"page": g.pager, notifier.Integrations: g.senders, "pagerduty_configs": g.duty, "opsgenie_configs": g.genie}
 	if g.slack != nil {
 		senders["slack"] = g.slack
 	}
@@ -129,6 +145,7 @@ func (d *daemon) enact(g *generation) {
 	d.redirect(g.plan)
 	d.evaluator.Apply(g.eval)
 	d.heartbeats.Apply(g.plan.Heartbeats, g.plan.ExternalLabels)
+	d.hooks.Apply(g.plan.Hooks)
 	d.onWatch()
 	d.watchdog.Apply(g.pulse)
 	d.incidents.Wake()
@@ -144,6 +161,8 @@ func (g *generation) close(next *generation) {
 		g.slack.Close()
 	}
 	g.pager.Close()
+	g.duty.Close()
+	g.genie.Close()
 	g.pulse.Close()
 	g.senders.Close()
 	closeBackends(g.backends)

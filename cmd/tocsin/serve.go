@@ -23,6 +23,7 @@ import (
 
 	"tocsin/evaluator"
 	"tocsin/notifier"
+	"tocsin/notifier/pager"
 	"tocsin/notifier/watchdog"
 	"tocsin/oncall"
 	"tocsin/store"
@@ -70,6 +71,7 @@ type daemon struct {
 	watchdog   *watchdog.Watchdog
 	watchSince atomic.Int64 // nanoseconds: when this process took over, or a plan came into force
 	acts       *notifier.Acts
+	hooks      *pager.Hooks
 	web        *web.Web
 
 	live       atomic.Pointer[generation]
@@ -240,10 +242,11 @@ func (d *daemon) wire(ports *listeners) {
 	d.heartbeats = notifier.NewHeartbeats(notifier.HeartbeatOptions{Store: d.store, Logger: d.log.With("component", "heartbeats"), Registerer: d.registry})
 	d.watchdog = watchdog.New(watchdog.Options{Checks: d.selfChecks(), Version: version.Version, Logger: d.log.With("component", "watchdog"), Registerer: d.registry})
 	d.loops.Store(&loops{d.dispatcher, d.incidents, d.deliveries, make(chan struct{}, 1), d.heartbeats})
+	d.hooks = pager.NewHooks(pager.HookOptions{Acts: d.acts, Policy: d.policy, Logger: d.log.With("component", "hooks"), Registerer: d.registry})
 	d.web = web.New(web.Options{
 		Acts: d.acts, Overrides: d.overrides, Openings: d.acts, Heartbeats: d.heartbeats, Watchdog: d.watchdog,
 		Store: d.store, Rules: d.evaluator, Evaluated: d.evaluator.Ready, Policy: d.policy, Reload: d.reload,
-		User: d.flags.Web.user, Slack: d.slackHandlers,
+		User: d.flags.Web.user, Slack: d.slackHandlers, Hooks: d.hooks.Handler,
 		Alertmanager: &web.Alertmanager{Dispatch: d.dispatcher, Store: d.store, Silences: d.silences, Mode: d.flags.matcherMode(),
 			Receivers: d.receivers, Original: d.original, RouteLabels: d.routeLabels,
 			Peers: func() []web.Peer { return []web.Peer{{Name: hostname(), Address: ports.main[0].Addr().String()}} }},
