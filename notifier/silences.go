@@ -105,12 +105,17 @@ func (s *Silences) replace(n silencesNow) {
 // with what the caller should be warned of. After nil it is on disk and in Current. It is checked as the
 // alert API does; oncall.RequireComment is up to the caller. Codes: invalid, not_found, unavailable.
 func (s *Silences) Set(ctx context.Context, sil oncall.Silence) (id string, warnings []string, err error) {
+	return s.SetOnce(ctx, sil, "")
+}
+
+// SetOnce is Set, once for each request ("": each time): oncall.ErrRequestSeen says that it was handled before.
+func (s *Silences) SetOnce(ctx context.Context, sil oncall.Silence, request string) (id string, warnings []string, err error) {
 	now := stored(time.Now())
 	if err := oncall.CheckSilence(sil, s.o.Mode, now); err != nil {
 		return "", nil, err
 	}
 	newID := s.o.NewID() // outside of the decision, which may run again
-	changed, err := s.update(ctx, now, sil.ID, func(prev oncall.Silence, found bool) ([]oncall.Silence, error) {
+	changed, err := s.update(ctx, oncall.Write{Now: now, Request: request, Urgent: true}, sil.ID, func(prev oncall.Silence, found bool) ([]oncall.Silence, error) {
 		return oncall.SetSilence(prev, found, sil, newID, now)
 	})
 	if err != nil {
@@ -125,7 +130,7 @@ func (s *Silences) Set(ctx context.Context, sil oncall.Silence) (id string, warn
 func (s *Silences) Expire(ctx context.Context, id string) (oncall.Silence, error) {
 	now := stored(time.Now())
 	var was oncall.Silence
-	changed, err := s.update(ctx, now, id, func(prev oncall.Silence, found bool) ([]oncall.Silence, error) {
+	changed, err := s.update(ctx, oncall.Write{Now: now, Urgent: true}, id, func(prev oncall.Silence, found bool) ([]oncall.Silence, error) {
 		if !found {
 			return nil, oncall.SilenceNotFound(id)
 		}
@@ -147,9 +152,9 @@ func stored(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
 // update commits a change, and takes it over into Current: without reading all silences again, so that an
 // import of thousands does not read millions.
-func (s *Silences) update(ctx context.Context, now time.Time, id string,
+func (s *Silences) update(ctx context.Context, w oncall.Write, id string,
 	decide func(oncall.Silence, bool) ([]oncall.Silence, error)) ([]oncall.Silence, error) {
-	changed, err := s.o.Store.UpdateSilence(ctx, oncall.Write{Now: now, Urgent: true}, id, decide)
+	changed, err := s.o.Store.UpdateSilence(ctx, w, id, decide)
 	if err != nil || len(changed) == 0 {
 		return changed, err
 	}

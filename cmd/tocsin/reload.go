@@ -100,7 +100,7 @@ func (d *daemon) build(plan *config.Plan, before *generation) (*generation, erro
 	case before != nil && before.slack != nil && reflect.DeepEqual(plan.Slack, before.plan.Slack):
 		g.slack, g.metrics = before.slack, before.metrics
 	default:
-		g.slack = slack.New(*plan.Slack, slack.Options{Acts: d.acts, Overrides: d.overrides, Openings: d.acts, Policy: d.policy, Logger: d.log.With("component", "slack"), Registerer: g.metrics})
+		g.slack = slack.New(*plan.Slack, slack.Options{Acts: d.acts, Overrides: d.overrides, Openings: d.acts, Silences: d.silences, Policy: d.policy, Logger: d.log.With("component", "slack"), Registerer: g.metrics})
 	}
 	return g, nil
 }

@@ -30,76 +30,92 @@ func (a *Adapter) CommandHandler() http.Handler {
 // run carries out one slash command. An error means that it is not known what was committed, or that
 // nothing could be read.
 func (a *Adapter) run(ctx context.Context, text string, who person, request string) (string, error) {
-	t, complaint := parse(text, a.cfg.Command)
+	now := time.Now().In(who.loc)
+	t, complaint := parse(text, a.cfg.Command, now)
 	if complaint != "" {
 		return complaint, nil
 	}
 	v, _ := verbNamed(t.verb)
 	switch {
 	case t.verb == "help":
-		return a.help(), nil
+		return help(a.cfg.Command, t.subject), nil
 	case who.foreign || !who.may && !v.looks:
 		return refusal(who), nil
-	case t.verb == "list":
-		return a.list(ctx)
-	case t.verb == "who":
+	}
+	switch t.verb {
+	case "list":
+		return a.list(ctx, t, who)
+	case "who":
 		t.group = nearestSchedule(t.group, a.policy().ScheduleNames())
 		return a.who(t), nil
-	case t.verb == "override":
+	case "silences":
+		return a.listSilences(now), nil
+	case "unsilence":
+		return a.unsilence(ctx, t.subject, who, request)
+	case "override":
 		t.group = nearestSchedule(t.group, a.policy().ScheduleNames())
 		return a.override(ctx, t, who, request)
-	}
-	if t.verb == "page" {
+	case "page":
 		return a.pageByHand(ctx, t, who, request)
-	}
-	if t.number == 0 {
-		n, answer, err := a.which(ctx, v, who)
-		if err != nil || answer != "" {
-			return answer, err
+	case "silence":
+		if len(t.match) > 0 {
+			return a.silenceMatching(ctx, t, who, request, now)
 		}
-		t.number = n
 	}
-	if t.verb == "why" {
-		return a.why(ctx, t.number)
+	number, answer, err := a.number(ctx, t.which, v, who)
+	if err != nil || answer != "" {
+		return answer, err
 	}
-	if t.verb == "silence" {
-		return a.silence(ctx, t, who, request)
+	switch t.verb {
+	case "why":
+		return a.why(ctx, number)
+	case "silence":
+		return a.silence(ctx, number, t, who, request)
 	}
-	return a.act(ctx, t, v, who, request)
+	return a.act(ctx, number, t, v, who, request)
 }
 
-func (a *Adapter) help() string {
-	var b strings.Builder
-	b.WriteString("*tocsin* pages until somebody says “I have it”.\n")
-	for _, v := range verbs {
-		fmt.Fprintf(&b, "• %s %s\n", code(a.cfg.Command+" "+v.usage, 80), v.does)
+// number finds the incident that is meant, or answers why none is.
+func (a *Adapter) number(ctx context.Context, n numbered, v verb, who person) (number int64, answer string, err error) {
+	switch {
+	case n.last:
+		return a.last(ctx, v, who)
+	case n.number == 0:
+		return a.theOne(ctx, v, who)
 	}
-	b.WriteString("An incident may be written #42, 42 or INC-42.")
-	return b.String()
+	return n.number, "", nil
 }
 
 // act commits one command and answers with what the core says about it.
-func (a *Adapter) act(ctx context.Context, t typed, v verb, who person, request string) (string, error) {
-	c := oncall.Command{Kind: v.kind, Actor: who.name, Via: "slack", Text: t.text}
-	if t.until > 0 {
-		c.Until = time.Now().Add(t.until)
-	}
-	if v.kind == oncall.CmdAssign {
-		user, complaint := a.named(ctx, t.user, who)
-		if complaint != "" {
-			return complaint, nil
+func (a *Adapter) act(ctx context.Context, number int64, t typed, v verb, who person, request string) (answer string, err error) {
+	c := oncall.Command{Kind: v.kind, Actor: who.name, Via: "slack", Text: t.text, UntilClear: t.match}
+	switch v.kind {
+	case oncall.CmdSnooze:
+		if !t.length.isZero() {
+			c.Until = t.length.end(time.Now())
+		} else if len(c.UntilClear) == 0 {
+			if c.UntilClear, err = a.allOf(ctx, number); err != nil {
+				return a.settle(err)
+			}
 		}
-		c.User = user
+	case oncall.CmdAssign, oncall.CmdAddResponder:
+		if c.User, answer = a.named(ctx, t.user, who); answer != "" {
+			return answer, nil
+		}
+	case oncall.CmdMerge:
+		if c.Into, answer, err = a.number(ctx, t.into, v, who); err != nil || answer != "" {
+			return answer, err
+		}
 	}
-	d, seen, err := a.commit(ctx, t.number, c, request)
+	d, seen, err := a.commit(ctx, number, c, request)
 	if err != nil {
 		return a.settle(err)
 	}
 	if seen {
-		return a.present(ctx, t.number)
+		return a.present(ctx, number)
 	}
 	if d.Reply == "" {
-		return fmt.Sprintf("Done: %s #%d.", t.verb, t.number), nil
+		return fmt.Sprintf("Done: %s #%d.", t.verb, number), nil
 	}
 	return prose(d.Reply, 1000), nil
 }
@@ -133,77 +149,8 @@ func (a *Adapter) page(number int64) string {
 	return link(fmt.Sprintf("%s/incidents/%d", strings.TrimRight(base, "/"), number), fmt.Sprintf("Incident #%d", number))
 }
 
-func (a *Adapter) list(ctx context.Context) (string, error) {
-	open, err := a.incidents(ctx, oncall.IncidentTriggered, oncall.IncidentAcknowledged, oncall.IncidentSnoozed)
-	if err != nil {
-		return a.settle(err)
-	}
-	if len(open) == 0 {
-		return "No incident is open.", nil
-	}
-	verb := "are"
-	if len(open) == 1 {
-		verb = "is"
-	}
-	return fmt.Sprintf("%s %s open:\n%s", plural(len(open), "incident"), verb, a.lines(open)), nil
-}
-
-// lines lists incidents, as many as an answer takes.
-func (a *Adapter) lines(ins []oncall.Incident) string {
-	now := time.Now()
-	var b strings.Builder
-	for i, in := range ins {
-		l := "• " + a.line(in, now) + "\n"
-		if b.Len()+len(l) > maxAnswerText-300 {
-			fmt.Fprintf(&b, "… and %d more", len(ins)-i)
-			break
-		}
-		b.WriteString(l)
-	}
-	return strings.TrimRight(b.String(), "\n")
-}
-
-// line is one incident on one line.
-func (a *Adapter) line(in oncall.Incident, now time.Time) string {
-	emoji, word := standing(in)
-	s := fmt.Sprintf("%s *#%d* %s", emoji, in.Number, strings.ToLower(word))
-	switch in.State {
-	case oncall.IncidentSnoozed:
-		s += " until " + moment(in.SnoozedUntil, now)
-	case oncall.IncidentAcknowledged:
-		s += " by " + actor(in.AcknowledgedBy)
-	case oncall.IncidentResolved:
-		if in.ResolvedBy != "" {
-			s += " by " + actor(in.ResolvedBy)
-		}
-	}
-	if in.Severity != "" {
-		s += " · " + prose(in.Severity, 40)
-	}
-	return s + " · " + prose(in.Title, 150) + " · since " + moment(in.TriggeredAt, now)
-}
-
-// incidents reads all incidents in the given states: counts are exact.
-func (a *Adapter) incidents(ctx context.Context, states ...oncall.IncidentState) ([]oncall.Incident, error) {
-	const page = 500
-	var all []oncall.Incident
-	f := oncall.IncidentFilter{States: states, Limit: page}
-	for {
-		got, err := a.acts.Incidents(ctx, f)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, got...)
-		if len(got) < page {
-			return all, nil
-		}
-		f.Before = got[len(got)-1].Number
-	}
-}
-
-// which finds the one incident that a command without a number means. Where it is not exactly one, nothing
-// is acted on and the answer says why.
-func (a *Adapter) which(ctx context.Context, v verb, who person) (int64, string, error) {
+// candidates are the incidents that a command may mean, newest first: those that wait for who typed, else all.
+func (a *Adapter) candidates(ctx context.Context, v verb, who person) ([]oncall.Incident, error) {
 	states := []oncall.IncidentState{oncall.IncidentTriggered, oncall.IncidentAcknowledged, oncall.IncidentSnoozed}
 	switch v.kind {
 	case oncall.CmdAcknowledge:
@@ -213,8 +160,7 @@ func (a *Adapter) which(ctx context.Context, v verb, who person) (int64, string,
 	}
 	all, err := a.incidents(ctx, states...)
 	if err != nil {
-		answer, err := a.settle(err)
-		return 0, answer, err
+		return nil, err
 	}
 	mine := all[:0:0]
 	for _, in := range all {
@@ -223,7 +169,35 @@ func (a *Adapter) which(ctx context.Context, v verb, who person) (int64, string,
 		}
 	}
 	if len(mine) == 0 {
-		mine = all
+		return all, nil
+	}
+	return mine, nil
+}
+
+// last finds the newest incident that a command may mean. What only looks or writes finds an ended one too, where
+// none is open.
+func (a *Adapter) last(ctx context.Context, v verb, who person) (int64, string, error) {
+	all, err := a.candidates(ctx, v, who)
+	if err == nil && len(all) == 0 && (v.looks || v.kind == oncall.CmdNote) {
+		all, err = a.acts.Incidents(ctx, oncall.IncidentFilter{Limit: 1})
+	}
+	if err != nil {
+		answer, err := a.settle(err)
+		return 0, answer, err
+	}
+	if len(all) == 0 {
+		return 0, nothing(v.kind), nil
+	}
+	return all[0].Number, "", nil
+}
+
+// theOne finds the one incident that a command without a number means. Where it is not exactly one, nothing
+// is acted on and the answer says why.
+func (a *Adapter) theOne(ctx context.Context, v verb, who person) (int64, string, error) {
+	mine, err := a.candidates(ctx, v, who)
+	if err != nil {
+		answer, err := a.settle(err)
+		return 0, answer, err
 	}
 	switch len(mine) {
 	case 1:

@@ -74,7 +74,7 @@ func (a *Adapter) submit(ctx context.Context, in interaction, request string) an
 	if !ok {
 		return nil // somebody else's
 	}
-	block, complaint, shown := a.carryOut(ctx, do, d, in, in.View.request(request))
+	block, complaint, shown := a.filledIn(ctx, do, d, in, in.View.request(request))
 	switch {
 	case shown != nil:
 		return map[string]any{"response_action": "update", "view": shown}
@@ -86,9 +86,9 @@ func (a *Adapter) submit(ctx context.Context, in interaction, request string) an
 	return map[string]any{"response_action": "errors", "errors": problems{block: plainAnswer(complaint)}}
 }
 
-// carryOut commits what a dialog asks for. block is where the complaint belongs, "" for the dialog's usual field; shown
+// filledIn commits what a dialog asks for. block is where the complaint belongs, "" for the dialog's usual field; shown
 // is a view to show instead of both.
-func (a *Adapter) carryOut(ctx context.Context, do string, d dialog, in interaction, request string) (block, complaint string, shown *goslack.ModalViewRequest) {
+func (a *Adapter) filledIn(ctx context.Context, do string, d dialog, in interaction, request string) (block, complaint string, shown *goslack.ModalViewRequest) {
 	who := a.identify(ctx, in.from())
 	if !who.may {
 		return "", refusal(who), nil

@@ -56,7 +56,7 @@ func (a *Adapter) pageByHand(ctx context.Context, t typed, who person, request s
 		o.Title, o.Details = shorten(t.text, maxTitle), t.text
 	}
 	var complaint string
-	if o.Escalation, o.User, complaint = a.whom(t, who); complaint != "" {
+	if o.Escalation, o.User, complaint = a.whom(ctx, t, who); complaint != "" {
 		return complaint, nil
 	}
 	done, err := a.opens.Open(ctx, o, request)
@@ -71,7 +71,7 @@ func (a *Adapter) pageByHand(ctx context.Context, t typed, who person, request s
 }
 
 // whom finds who is meant. Nobody is paged on a guess.
-func (a *Adapter) whom(t typed, who person) (escalation, user, complaint string) {
+func (a *Adapter) whom(ctx context.Context, t typed, who person) (escalation, user, complaint string) {
 	p := a.policy()
 	user, isUser := findUser(t.user, p.Users, who)
 	_, isEscalation := p.Escalations[t.group]
@@ -85,7 +85,8 @@ func (a *Adapter) whom(t typed, who person) (escalation, user, complaint string)
 	case isUser:
 		return "", user, ""
 	case t.group == "":
-		return "", "", "Nobody was paged: " + code(plainly(t.user), 60) + " is no user of tocsin."
+		user, complaint = a.named(ctx, t.user, who)
+		return "", user, strings.Replace(complaint, "Nothing was changed", "Nobody was paged", 1)
 	}
 	names := make([]string, 0, len(p.Escalations)+len(p.Users))
 	for name := range p.Escalations {

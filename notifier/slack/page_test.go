@@ -101,7 +101,7 @@ func FuzzParsePage(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		got, complaint := parse("page "+s, "/tocsin")
+		got, complaint := parse("page "+s, "/tocsin", t0)
 		if complaint == "" && (got.text == "" || got.user == "") && got.verb == "page" {
 			t.Errorf("%q is understood as %+v", s, got)
 		}

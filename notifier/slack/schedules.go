@@ -24,7 +24,7 @@ type Overrides interface {
 }
 
 // parseOverride reads whom, for how long, and why, after the schedule's name.
-func parseOverride(t typed, rest, usage string) (typed, string) {
+func parseOverride(t typed, rest, usage string, now time.Time) (typed, string) {
 	word, rest := cutWord(rest)
 	if word == "" {
 		return t, "Which schedule?" + usage
@@ -34,13 +34,16 @@ func parseOverride(t typed, rest, usage string) (typed, string) {
 	if t.user = strings.TrimPrefix(who, "@"); t.user == "" {
 		return t, "Who is on call instead?" + usage
 	}
-	length, why, ok := cutLength(rest)
-	if !ok || length <= 0 {
+	l, why, complaint := cutSpan(rest, now)
+	switch {
+	case complaint != "":
+		return t, complaint + usage
+	case l.isZero():
 		return t, "For how long?" + usage
-	}
-	if t.until = length; t.until > oncall.MaxOverride {
+	case l.from(now) > oncall.MaxOverride:
 		return t, "That is too long: change the schedule instead." + usage
 	}
+	t.length = l
 	t.text = plainly(why)
 	return t, ""
 }
@@ -108,7 +111,7 @@ func (a *Adapter) override(ctx context.Context, t typed, who person, request str
 	if complaint != "" {
 		return complaint, nil
 	}
-	done, err := a.overrides.Add(ctx, oncall.OverrideWish{Schedule: t.group, User: user, For: t.until, Actor: who.name, Reason: t.text}, request)
+	done, err := a.overrides.Add(ctx, oncall.OverrideWish{Schedule: t.group, User: user, For: t.length.length, To: t.length.until, Actor: who.name, Reason: t.text}, request)
 	if err != nil {
 		return a.settle(err)
 	}

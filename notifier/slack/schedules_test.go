@@ -61,7 +61,7 @@ func TestScheduleCommands(t *testing.T) {
 		"override session-primary @bo":                 {"For how long?"},
 		"override session-primary @bo forever":         {"For how long?"},
 		"override session-primary @bo 2000d":           {"too long"},
-		"help":                                         {"/tocsin who [schedule]", "/tocsin override schedule @user 2h [why]"},
+		"help":                                         {"`who [schedule]`", "`override schedule @user 2h [why]`"},
 	} {
 		t.Run(typed, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -192,7 +192,7 @@ func cutClock(text string, bare bool) (hour, minute int, rest string, ok bool) {
 }
 
 // lengthForm is a duration as people type it: "2h", "1h30m", "2 hours", "90 min".
-var lengthForm = regexp.MustCompile(`(?i)^(\d+(?:\.\d+)?)\s*(seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d|weeks?|w)(?:\s+|$|[,:;]|(\d))`)
+var lengthForm = regexp.MustCompile(`(?i)^(\d+(?:\.\d+)?)\s*(seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d|weeks?|w|years?|y)(?:\s+|$|[,:;]|(\d))`)
 
 // cutLength reads the duration that a text begins with, and returns what follows. ok is false where it begins with
 // none.
@@ -208,7 +208,7 @@ func cutLength(text string) (length time.Duration, rest string, ok bool) {
 			return length, rest, ok
 		}
 		n, err := strconv.ParseFloat(rest[m[2]:m[3]], 64)
-		unit := map[byte]time.Duration{'s': time.Second, 'm': time.Minute, 'h': time.Hour, 'd': 24 * time.Hour, 'w': 7 * 24 * time.Hour}[rest[m[4]]|0x20]
+		unit := map[byte]time.Duration{'s': time.Second, 'm': time.Minute, 'h': time.Hour, 'd': 24 * time.Hour, 'w': 7 * 24 * time.Hour, 'y': 365 * 24 * time.Hour}[rest[m[4]]|0x20]
 		if ok && unit >= before { // "2h 3 days of work": that is the reason
 			return length, rest, ok
 		}
