@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -55,11 +56,12 @@ type Options struct {
 	Acts       Acts
 	Overrides  Overrides             // nil: who is on call cannot be changed from Slack
 	Openings   Openings              // nil: nobody can page by hand from Slack
-	Silences   Silences              // nil: silences are made from incidents only
 	Policy     func() oncall.Policy  // the present one; called for each message and request
 	Logger     *slog.Logger          // nil: slog.Default()
 	Registerer prometheus.Registerer // nil: no metrics
 	HTTPClient *http.Client          // for all requests to Slack; nil: one with a timeout of 10 s. It is copied and follows no redirects.
+	// Dial opens the connections of Socket Mode; nil: as the machine does.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
 const (
@@ -74,7 +76,6 @@ type Adapter struct {
 	acts      Acts
 	overrides Overrides
 	opens     Openings // nil: nobody can
-	silences  Silences // nil: they cannot be seen
 	policy    func() oncall.Policy
 	log       *slog.Logger
 	http      *http.Client
@@ -82,6 +83,11 @@ type Adapter struct {
 	api       *url.URL // of cfg.APIURL
 
 	sent, asked, private *prometheus.CounterVec
+
+	dial                func(ctx context.Context, network, addr string) (net.Conn, error) // nil: as the machine does
+	sockets             sockets
+	links               prometheus.Gauge       // connections of Socket Mode
+	unlinked, envelopes *prometheus.CounterVec // ends of them, by reason; requests over them, by type and outcome
 
 	// Private answers go on beside the requests that caused them. stop ends them; slots bounds them.
 	stopping context.Context
@@ -106,7 +112,7 @@ func New(cfg Config, o Options) *Adapter {
 	if cfg.Command == "" {
 		cfg.Command = DefaultCommand
 	}
-	a := &Adapter{cfg: cfg, acts: o.Acts, overrides: o.Overrides, opens: o.Openings, silences: o.Silences, policy: o.Policy, log: o.Logger, slots: make(chan struct{}, maxPrivate)}
+	a := &Adapter{cfg: cfg, acts: o.Acts, overrides: o.Overrides, opens: o.Openings, policy: o.Policy, log: o.Logger, slots: make(chan struct{}, maxPrivate), dial: o.Dial}
 	if a.log == nil {
 		a.log = slog.Default()
 	}
@@ -147,8 +153,21 @@ func (a *Adapter) register(r prometheus.Registerer) {
 		Name: "tocsin_slack_private_answers_total",
 		Help: "Private answers through a response_url, by what became of them (sent, failed, dropped).",
 	}, []string{"outcome"})
+	a.links = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "tocsin_slack_socket_connections",
+		Help: "Connections of Socket Mode over which requests can come.",
+	})
+	a.unlinked = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "tocsin_slack_socket_ends_total",
+		Help: "Connections of Socket Mode that ended or could not be opened, by reason (Slack's word, broken, not_opened, other).",
+	}, []string{"reason"})
+	a.envelopes = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "tocsin_slack_socket_requests_total",
+		Help: "Requests over Socket Mode, by type (commands, interactions, others) and whether they were acknowledged.",
+	}, []string{"type", "outcome"})
 	if r != nil {
-		r.MustRegister(a.sent, a.asked, a.private)
+		r = prometheus.WrapRegistererWith(prometheus.Labels{"workspace": a.cfg.Name}, r)
+		r.MustRegister(a.sent, a.asked, a.private, a.links, a.unlinked, a.envelopes)
 	}
 }
 

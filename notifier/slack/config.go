@@ -11,6 +11,7 @@ import (
 
 // Config is the slack section, secrets already read.
 type Config struct {
+	Name          string // of the workspace in channels, name/#channel; "" where it is the only one
 	BotToken      string // xoxb-…; never printed
 	SigningSecret string // never printed; "" where presses come over Socket Mode alone
 	AppToken      string // xapp-…, for Socket Mode; "" for none; never printed

@@ -116,6 +116,7 @@ type acts struct {
 	fail      error            // returned instead of working
 	seenErr   bool             // a request seen before is an error, not a reply
 	hang      bool             // Act waits for its context to end
+	slow      time.Duration    // Act takes so long
 }
 
 func newActs(ins ...oncall.Incident) *acts {
@@ -126,8 +127,21 @@ func newActs(ins ...oncall.Incident) *acts {
 	return a
 }
 
+// set changes how it behaves from now on.
+func (a *acts) set(change func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	change()
+}
+
 func (a *acts) Act(ctx context.Context, number int64, c oncall.Command, request string) (oncall.Decision, error) {
-	if a.hang {
+	a.mu.Lock()
+	hang, slow := a.hang, a.slow
+	a.mu.Unlock()
+	if slow > 0 {
+		<-time.After(slow) // the bubble's time
+	}
+	if hang {
 		<-ctx.Done()
 		return oncall.Decision{}, ctx.Err()
 	}

@@ -64,6 +64,16 @@ func (c *socket) end() {
 	})
 }
 
+// over reports that it has ended.
+func (c *socket) over() bool {
+	select {
+	case <-c.gone:
+		return true
+	default:
+		return false
+	}
+}
+
 // openSocket is apps.connections.open. It needs s.mu.
 func (s *Server) openSocket() (map[string]any, error) {
 	ticket := s.newID("ticket.")
@@ -233,14 +243,19 @@ func (s *Server) Complaints() []string {
 
 // Disconnect tells all connections to reconnect, for one of Slack's reasons: warning and refresh_requested close them some
 // seconds later, others at once. link_disabled holds until Link.
-func (s *Server) Disconnect(reason string) {
+func (s *Server) Disconnect(reason string) { s.disconnect(reason, maxSockets) }
+
+// DisconnectOne is Disconnect of one connection alone.
+func (s *Server) DisconnectOne(reason string) { s.disconnect(reason, 1) }
+
+func (s *Server) disconnect(reason string, most int) {
 	s.mu.Lock()
 	if reason == "link_disabled" {
 		s.unlinked = reason
 	}
 	var all []*socket
 	for _, c := range s.sockets {
-		if !c.leaving {
+		if !c.leaving && len(all) < most {
 			c.leaving = true
 			all = append(all, c)
 		}
@@ -314,7 +329,7 @@ func (s *Server) pickSocket(ctx context.Context) (*socket, error) {
 		s.turn++
 		for i := range s.sockets {
 			next := s.sockets[(s.turn+i)%len(s.sockets)]
-			if c == nil || c.leaving && !next.leaving {
+			if !next.over() && (c == nil || c.leaving && !next.leaving) {
 				c = next
 			}
 		}
