@@ -56,6 +56,7 @@ type Options struct {
 	Acts       Acts
 	Overrides  Overrides             // nil: who is on call cannot be changed from Slack
 	Openings   Openings              // nil: nobody can page by hand from Slack
+	Silences   Silences              // nil: silences are made from incidents only
 	Policy     func() oncall.Policy  // the present one; called for each message and request
 	Logger     *slog.Logger          // nil: slog.Default()
 	Registerer prometheus.Registerer // nil: no metrics
@@ -76,6 +77,7 @@ type Adapter struct {
 	acts      Acts
 	overrides Overrides
 	opens     Openings // nil: nobody can
+	silences  Silences // nil: they cannot be seen
 	policy    func() oncall.Policy
 	log       *slog.Logger
 	http      *http.Client
@@ -112,7 +114,7 @@ func New(cfg Config, o Options) *Adapter {
 	if cfg.Command == "" {
 		cfg.Command = DefaultCommand
 	}
-	a := &Adapter{cfg: cfg, acts: o.Acts, overrides: o.Overrides, opens: o.Openings, policy: o.Policy, log: o.Logger, slots: make(chan struct{}, maxPrivate), dial: o.Dial}
+	a := &Adapter{cfg: cfg, acts: o.Acts, overrides: o.Overrides, opens: o.Openings, silences: o.Silences, policy: o.Policy, log: o.Logger, slots: make(chan struct{}, maxPrivate), dial: o.Dial}
 	if a.log == nil {
 		a.log = slog.Default()
 	}
