@@ -57,6 +57,7 @@ type Options struct {
 	Overrides  Overrides             // nil: who is on call cannot be changed from Slack
 	Openings   Openings              // nil: nobody can page by hand from Slack
 	Silences   Silences              // nil: silences are made from incidents only
+	Series     Series                // where the data of charts comes from; nil: no charts
 	Policy     func() oncall.Policy  // the present one; called for each message and request
 	Logger     *slog.Logger          // nil: slog.Default()
 	Registerer prometheus.Registerer // nil: no metrics
@@ -78,6 +79,7 @@ type Adapter struct {
 	overrides Overrides
 	opens     Openings // nil: nobody can
 	silences  Silences // nil: they cannot be seen
+	series    Series   // nil: no charts
 	policy    func() oncall.Policy
 	log       *slog.Logger
 	http      *http.Client
@@ -114,7 +116,7 @@ func New(cfg Config, o Options) *Adapter {
 	if cfg.Command == "" {
 		cfg.Command = DefaultCommand
 	}
-	a := &Adapter{cfg: cfg, acts: o.Acts, overrides: o.Overrides, opens: o.Openings, silences: o.Silences, policy: o.Policy, log: o.Logger, slots: make(chan struct{}, maxPrivate), dial: o.Dial}
+	a := &Adapter{cfg: cfg, acts: o.Acts, overrides: o.Overrides, opens: o.Openings, series: o.Series, silences: o.Silences, policy: o.Policy, log: o.Logger, slots: make(chan struct{}, maxPrivate), dial: o.Dial}
 	if a.log == nil {
 		a.log = slog.Default()
 	}

@@ -17,14 +17,16 @@ type apiMethod struct {
 
 // methods are all that this package calls. A call of another one fails: its scope would be in no manifest.
 var methods = map[string]apiMethod{
-	"auth.test":             {},
-	"apps.connections.open": {ofApp: true, scopes: []string{"connections:write"}},
-	"chat.postMessage":      {scopes: []string{"chat:write"}, byChannel: true},
-	"chat.update":           {scopes: []string{"chat:write"}, byChannel: true},
-	"conversations.list":    {scopes: []string{"channels:read", "groups:read"}, perMinute: 20},
-	"users.info":            {scopes: []string{"users:read"}},
-	"users.lookupByEmail":   {scopes: []string{"users:read.email", "users:read"}, perMinute: 50},
-	"views.open":            {},
+	"auth.test":                    {},
+	"apps.connections.open":        {ofApp: true, scopes: []string{"connections:write"}},
+	"chat.postMessage":             {scopes: []string{"chat:write"}, byChannel: true},
+	"chat.update":                  {scopes: []string{"chat:write"}, byChannel: true},
+	"conversations.list":           {scopes: []string{"channels:read", "groups:read"}, perMinute: 20},
+	"files.getUploadURLExternal":   {scopes: []string{"files:write"}},
+	"files.completeUploadExternal": {scopes: []string{"files:write"}},
+	"users.info":                   {scopes: []string{"users:read"}},
+	"users.lookupByEmail":          {scopes: []string{"users:read.email", "users:read"}, perMinute: 50},
+	"views.open":                   {},
 }
 
 // commandScope lets the app have its slash command, which calls no method.

@@ -28,8 +28,11 @@ var lost = map[string]bool{"message_not_found": true, "cant_update_message": tru
 // undrawn are Slack's words for blocks, or a text, that it does not take.
 var undrawn = map[string]bool{"invalid_blocks": true, "invalid_blocks_format": true, "msg_blocks_too_long": true, "msg_too_long": true}
 
-// Send makes one attempt at a message, an edit or a reply.
+// Send makes one attempt at a message, an edit, a reply or a chart.
 func (a *Adapter) Send(ctx context.Context, m notifier.Message) oncall.Attempt {
+	if m.Delivery.Kind == oncall.KindChart {
+		return a.chart(ctx, m)
+	}
 	at := oncall.Attempt{At: time.Now(), Number: m.Delivery.Attempts}
 	method := "chat.postMessage"
 	if m.Delivery.Kind == oncall.KindEdit {

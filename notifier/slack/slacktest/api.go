@@ -38,6 +38,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.serveAnswer(w, r, id)
 		return
 	}
+	if id, ok := strings.CutPrefix(r.URL.Path, "/upload/"); ok {
+		s.serveUpload(w, r, id)
+		return
+	}
 	if r.URL.Path == "/link/" {
 		s.serveSocket(w, r)
 		return
@@ -213,6 +217,10 @@ func (s *Server) method(method string, args map[string]string) (map[string]any, 
 		return s.openConversation(args)
 	case "views.open":
 		return s.openView(args)
+	case "files.getUploadURLExternal":
+		return s.prepareUpload(args)
+	case "files.completeUploadExternal":
+		return s.completeUpload(args)
 	}
 	return s.workspaceMethod(method, args)
 }

@@ -80,6 +80,7 @@ type Message struct {
 	From      string // "bot"; the user's ID for a typed command
 	Version          // as it is now
 	History   []Version
+	Files     []File // what was uploaded into it
 }
 
 // Call is a recorded API request.
@@ -104,6 +105,7 @@ type Server struct {
 	answers  map[string]*responseURL
 	triggers map[string]time.Time // not used yet, by when they were given
 	views    []*View
+	uploads  map[string]*upload // by file ID
 	lastPost map[string]time.Time
 	nextID   int
 	lastTS   int64 // microseconds
