@@ -159,13 +159,13 @@ func TestOverrideValidate(t *testing.T) {
 
 func TestRewritten(t *testing.T) {
 	careless := decodeText(t, `[{name: s, time_zone: Europe/Madrid, layers: [{name: weekly, users: [ana, bo, chen, eva], start: 2026-01-05, handoff: "0 9 * * MON", shadow: dee}]}]`)
-	was, ok := weekly(t).Rewritten(careless, nil, on(0, 0), on(60, 0))
-	if !ok || was.Who() != "ana" || !was.From.Equal(on(21, 0)) {
-		t.Errorf("without effective_from the past changes, and all that is said is %+v, %v", was, ok)
+	was, is, ok := weekly(t).Rewritten(careless, nil, on(0, 0), on(60, 0))
+	if !ok || was.Who() != "ana" || is.Who() != "eva" || !was.From.Equal(on(21, 0)) || is.Period != was.Period {
+		t.Errorf("without effective_from the past changes, and all that is said is %+v, %+v, %v", was, is, ok)
 	}
 	careful := decodeText(t, `[{name: s, time_zone: Europe/Madrid, layers: [{name: weekly, users: [ana, bo, chen], start: 2026-01-05, handoff: "0 9 * * MON", shadow: dee,
   changes: [{effective_from: 2026-03-06, users: [ana, bo, chen, eva]}]}]}]`)
-	if was, ok := weekly(t).Rewritten(careful, nil, on(0, 0), on(60, 0)); ok {
+	if was, _, ok := weekly(t).Rewritten(careful, nil, on(0, 0), on(60, 0)); ok {
 		t.Errorf("said to be rewritten: %+v", was)
 	}
 }

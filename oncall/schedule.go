@@ -201,22 +201,32 @@ func (s *Schedule) NextChange(overrides []Override, after time.Time) (next Shift
 	return Shift{}, false
 }
 
-// Rewritten returns the first shift of [from, to) in which an edit changes who was on call, as it was. An edit
-// should change nothing before the instant at which it is made.
-func (s *Schedule) Rewritten(edited *Schedule, overrides []Override, from, to time.Time) (was Shift, ok bool) {
-	before, after := s.Shifts(overrides, from, to), edited.Shifts(overrides, from, to)
-	for i, j := 0, 0; i < len(before) && j < len(after); {
-		if !before[i].samePeople(after[j]) {
-			return before[i], true
+// Rewritten returns the first time of [from, to) in which an edit changes who was on call: as it was, and as it is
+// said to have been. An edit should change nothing before the instant at which it is made.
+func (s *Schedule) Rewritten(edited *Schedule, overrides []Override, from, to time.Time) (was, is Shift, ok bool) {
+	return FirstDifference(s.Shifts(overrides, from, to), edited.Shifts(overrides, from, to))
+}
+
+// FirstDifference returns the first time in which shifts of one span of time have other people on call than others of
+// the same span, according to both.
+func FirstDifference(shifts, others []Shift) (one, other Shift, ok bool) {
+	for i, j := 0, 0; i < len(shifts) && j < len(others); {
+		one, other = shifts[i], others[j]
+		last := one.To.Compare(other.To)
+		if !one.samePeople(other) {
+			one.From, other.From = later(one.From, other.From), later(one.From, other.From)
+			if last > 0 {
+				one.To = other.To
+			}
+			other.To = one.To
+			return one, other, true
 		}
-		switch c := before[i].To.Compare(after[j].To); {
-		case c < 0:
+		if last <= 0 {
 			i++
-		case c > 0:
+		}
+		if last >= 0 {
 			j++
-		default:
-			i, j = i+1, j+1
 		}
 	}
-	return Shift{}, false
+	return Shift{}, Shift{}, false
 }

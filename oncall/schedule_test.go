@@ -242,7 +242,7 @@ func TestHistoryStays(t *testing.T) {
 		if fmt.Sprint(was) != fmt.Sprint(is) {
 			t.Fatalf("an edit from %s on changes what was before:\n%v\n%v", edit, was, is)
 		}
-		if shift, ok := s.Rewritten(edited, overrides, begin, edit); ok {
+		if shift, _, ok := s.Rewritten(edited, overrides, begin, edit); ok {
 			t.Fatalf("said to be rewritten: %+v", shift)
 		}
 	})

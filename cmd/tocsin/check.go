@@ -19,7 +19,7 @@ type checkCmd struct {
 	Files      []string `arg:"" optional:"" name:"rulefile" help:"Rule files, each by itself."`
 	ConfigFile string   `name:"config.file" placeholder:"FILE" help:"Configuration to check, with everything that it names. Default without rule files: tocsin.yml."`
 	Strict     bool     `help:"Warnings fail too."`
-	Against    string   `placeholder:"URL" help:"Address of a running tocsin: warn of its overrides of schedules that this configuration would make pointless."`
+	Against    string   `placeholder:"URL" help:"Address of a running tocsin: count its overrides in, and warn of those that this configuration would make pointless, and of schedules that it would rewrite."`
 	Web        webFlags `embed:""`
 
 	featureFlags `embed:""`
@@ -83,10 +83,16 @@ func (c checkCmd) checkConfig(ctx context.Context, s streams) (bool, error) {
 	} else if err != nil {
 		return false, err
 	}
+	at := ""
 	if c.Against != "" && plan != nil {
-		more, err := pointless(ctx, c.Against, plan)
+		r, err := against(ctx, c.Against)
 		if err != nil {
-			return false, fmt.Errorf("--against: %w", err)
+			return false, err
+		}
+		plan.Policy.Overrides, at = r.overrides, " --against "+r.base.Redacted()
+		more, err := r.edited(ctx, plan)
+		if err != nil {
+			return false, err
 		}
 		problems = append(problems, more...)
 	}
@@ -100,7 +106,7 @@ func (c checkCmd) checkConfig(ctx context.Context, s streams) (bool, error) {
 	if err := c.Web.checkCallbacks(listener, plan); err != nil {
 		return false, err
 	}
-	if broken := brokenPromises(plan, time.Now()); !c.passed(broken, s.Err) {
+	if broken := brokenPromises(plan, time.Now(), at); !c.passed(broken, s.Err) {
 		return false, nil
 	}
 	fmt.Fprintf(s.Out, "%s: %s\n", c.ConfigFile, planSummary(plan))

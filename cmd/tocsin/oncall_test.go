@@ -32,6 +32,7 @@ receivers:
 escalations:
 - name: default
   tiers: [{receiver: phone}]
+- {name: by-rota, tiers: [{schedule: primary}], promise: {within: 1m}}
 `
 
 // cliRun runs a client command against an instance.
@@ -78,8 +79,24 @@ func TestOnCallCommands(t *testing.T) {
 	id := made[strings.LastIndex(made, "(")+1 : strings.LastIndex(made, ")")]
 	step(0, "primary: "+off, "oncall", "who")
 	step(0, "(by dee: dentist)", "oncall", "who")
+	offline := func(code int, want string, args ...string) {
+		t.Helper()
+		var b bytes.Buffer
+		if got := run(t.Context(), append(args, "--config.file", filepath.Join(dir, "tocsin.yml")), streams{&b, &b}); got != code || !strings.Contains(b.String(), want) {
+			t.Errorf("%v: exit code %d, printed\n%s\nwant %d, %q", args, got, b.String(), code, want)
+		}
+	}
+	soon := time.Now().Add(2 * time.Minute).UTC().Format(time.RFC3339) // the override goes on
+	offline(0, "user "+off+" via", "simulate", "--escalation", "by-rota", "--at", soon, "--against", i.url)
+	if time.Now().Add(2*time.Minute).UTC().Day() == today.Day() {
+		offline(0, "user "+on+" via", "simulate", "--escalation", "by-rota", "--at", soon)
+	}
+	offline(1, "--against: nothing listens", "simulate", "--escalation", "by-rota", "--against", "http://127.0.0.1:1")
+	offline(0, "1 schedule", "check", "--against", i.url)
 	step(0, "Mind: nobody is on call then", "oncall", "override", "primary", off, "--off", "--from", day(3)+"T10:00", "--to", day(3)+"T11:00")
 	step(1, "nobody is on call at 1 time", "oncall", "coverage", "--strict", "primary")
+	offline(0, "1 schedule", "check")
+	offline(1, "--against "+i.url, "check", "--against", i.url) // that override breaks a promise
 	step(0, "", "oncall", "coverage", "--days", "2")
 	step(0, "is on call instead of", "oncall", "swap", "primary", on+"@"+day(4), off+"@"+day(5))
 	step(2, "names no shift", "oncall", "swap", "primary", on, off+"@"+day(5))
@@ -105,17 +122,17 @@ func TestOnCallCommands(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "tocsin.yml"), []byte(edited), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	var checked bytes.Buffer
-	if code := run(t.Context(), []string{"check", "--config.file", filepath.Join(dir, "tocsin.yml"), "--against", i.url}, streams{&checked, &checked}); code != 0 ||
-		!strings.Contains(checked.String(), "the override "+id+" of primary") || !strings.Contains(checked.String(), "1 schedule") {
-		t.Errorf("check: %d %s", code, checked.String())
-	}
+	offline(1, "the override "+id+" of primary", "check", "--against", i.url)
+	offline(1, "UTC it was "+on+", and would be "+off, "check", "--against", i.url)
 	if resp, err = http.Post(i.url+"/-/reload", "", nil); err != nil || resp.StatusCode != 200 {
 		t.Fatal(resp, err)
 	}
 	resp.Body.Close()
 	if log := i.log.String(); !strings.Contains(log, "An override changes nobody's time on call") || !strings.Contains(log, id) {
 		t.Errorf("the log does not name the pointless override %s:\n%s", id, log)
+	}
+	if log := i.log.String(); strings.Count(log, "rewrites who was on call") != 1 || !strings.Contains(log, "is_said_to_have_been="+off) {
+		t.Errorf("the log does not say once that the edit rewrites who was on call:\n%s", log)
 	}
 	step(0, "POINTLESS: "+on+" is not on call then", "oncall", "show")
 	step(0, "has ended", "oncall", "override", "end", id)

@@ -51,10 +51,27 @@ func (d *daemon) followOverrides(ctx context.Context) {
 	}
 }
 
-// warnPointless says which overrides an edit of the file has made pointless: whoever made one relies on it.
+// warnPointless says which overrides an edit of the file has made pointless: whoever made one relies on it. It says
+// too where the edit rewrites who was on call.
 func (d *daemon) warnPointless(p oncall.Policy) {
-	for _, x := range p.PointlessOverrides(time.Now()) {
+	now := time.Now()
+	for _, x := range p.PointlessOverrides(now) {
 		d.log.Warn("An override changes nobody's time on call under this configuration", "id", x.Override.ID, "schedule", x.Override.Schedule,
 			"override", x.Override.String(), "from", x.Override.From, "to", x.Override.To, "why", x.Why)
 	}
+	before := d.policy()
+	for _, name := range p.ScheduleNames() {
+		was, known := before.Schedules[name]
+		edited := p.Schedules[name]
+		if !known {
+			continue
+		}
+		if was, is, ok := was.Rewritten(&edited, p.Overrides, now.Add(-historyChecked), now); ok {
+			d.log.Warn("The edit of a schedule rewrites who was on call, and may have given the turn to others: what changes belongs below changes, with effective_from",
+				"schedule", name, "from", was.From, "to", was.To, "was", was.Who(), "is_said_to_have_been", is.Who())
+		}
+	}
 }
+
+// historyChecked is how far back an edit of a schedule is looked at for what it rewrites.
+const historyChecked = oncall.CoverageAhead

@@ -10,8 +10,8 @@ import (
 )
 
 // brokenPromises proves for the time ahead that each escalation keeps its promise, and returns a counterexample for
-// each that does not. Overrides are in the store of a running tocsin, and not known here.
-func brokenPromises(plan *config.Plan, now time.Time) (problems problem.List) {
+// each that does not. Overrides count as far as the plan's policy has any; at says to simulate where they come from.
+func brokenPromises(plan *config.Plan, now time.Time, at string) (problems problem.List) {
 	now = now.Truncate(time.Minute)
 	first, times := map[string]oncall.Breach{}, map[string]int{}
 	var names []string
@@ -37,7 +37,7 @@ func brokenPromises(plan *config.Plan, now time.Time) (problems problem.List) {
 		}
 		p := plan.EscalationAt[name].Errorf("escalation %q breaks its promise: of %s triggered at %s nobody is reached within %s: %s; that lasts %s %s%s",
 			name, what, instant(plan.Policy, name, b.From), promise.Within, b.Why, lasts, instant(plan.Policy, name, b.To), more)
-		problems = append(problems, p.WithHint("see: tocsin simulate --escalation '%s' --at %s", name, b.From.UTC().Format(time.RFC3339)))
+		problems = append(problems, p.WithHint("see: tocsin simulate --escalation '%s' --at %s%s", name, b.From.UTC().Format(time.RFC3339), at))
 	}
 	return problems
 }

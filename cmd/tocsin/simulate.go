@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -27,11 +28,12 @@ type simulateCmd struct {
 	Ack        []string       `placeholder:"USER@DURATION" help:"Acknowledge so long after the trigger: ana@7m; repeatable."`
 	For        model.Duration `default:"2h" help:"How long to watch; the alert fires all the time. Default: 2h."`
 	Fail       []string       `placeholder:"NAME" help:"A receiver, user, channel, or slack, that does not answer; NAME=refused: that refuses; repeatable."`
+	Against    string         `placeholder:"URL" help:"Address of a running tocsin: its overrides of schedules count."`
 	JSON       bool           `name:"json" help:"Print JSON."`
 }
 
-// Run prints the timeline that the incident would have. Overrides are not known here: the file is all that is read.
-func (c simulateCmd) Run(s streams) error {
+// Run prints the timeline that the incident would have. Only a running tocsin knows of overrides.
+func (c simulateCmd) Run(ctx context.Context, s streams) error {
 	scenario, err := c.scenario()
 	if err != nil {
 		return &failure{exitUsage, err}
@@ -41,6 +43,13 @@ func (c simulateCmd) Run(s streams) error {
 		return err
 	}
 	scenario.Policy = plan.Policy
+	if c.Against != "" {
+		r, err := against(ctx, c.Against)
+		if err != nil {
+			return err
+		}
+		scenario.Policy.Overrides = r.overrides
+	}
 	if err := c.complete(&scenario); err != nil {
 		return &failure{exitUsage, err}
 	}
