@@ -70,6 +70,7 @@ func (d *daemon) build(plan *config.Plan, before *generation) (*generation, erro
 	g := &generation{plan: plan, policy: plan.Policy, metrics: &lateMetrics{}, sending: &lateMetrics{}}
 	g.policy.ExternalURL = strings.TrimSuffix(d.external.String(), "/")
 	g.policy.LinkKey = d.linkKey
+	g.policy.Charts = plan.Slack != nil && !plan.Slack.NoCharts
 	var err error
 	if g.backends, err = backends(plan); err != nil {
 		return nil, err
@@ -100,7 +101,7 @@ func (d *daemon) build(plan *config.Plan, before *generation) (*generation, erro
 	case before != nil && before.slack != nil && reflect.DeepEqual(plan.Slack, before.plan.Slack):
 		g.slack, g.metrics = before.slack, before.metrics
 	default:
-		g.slack = slack.New(*plan.Slack, slack.Options{Acts: d.acts, Overrides: d.overrides, Openings: d.acts, Silences: d.silences, Policy: d.policy, Logger: d.log.With("component", "slack"), Registerer: g.metrics})
+		g.slack = slack.New(*plan.Slack, slack.Options{Acts: d.acts, Overrides: d.overrides, Openings: d.acts, Silences: d.silences, Series: chartSource{d}, Policy: d.policy, Logger: d.log.With("component", "slack"), Registerer: g.metrics})
 	}
 	return g, nil
 }
@@ -125,7 +126,7 @@ func (d *daemon) enact(g *generation) {
 	d.warnPointless(g.policy)
 	senders := map[string]notifier.Sender{"page": g.pager, notifier.Integrations: g.senders, "pagerduty_configs": g.duty, "opsgenie_configs": g.genie}
 	if g.slack != nil {
-		senders["slack"] = g.slack
+		senders["slack"], senders["chart"] = g.slack, g.slack
 	}
 	d.deliveries.Apply(g.policy, senders)
 	before := d.live.Swap(g)

@@ -17,6 +17,7 @@ type Config struct {
 	AppToken      string // xapp-…, for Socket Mode; "" for none; never printed
 	APIURL        string // with a trailing slash; https://slack.com/api/ by default
 	Command       string // "/tocsin" by default
+	NoCharts      bool   // threads get no charts
 	AllowUnknown  bool   // people who are no configured user may act
 }
 
@@ -34,6 +35,7 @@ type block struct {
 	APIURL            problem.At[string] `yaml:"api_url"`
 	Command           problem.At[string] `yaml:"command"`
 	AllowUnknown      bool               `yaml:"allow_unknown"`
+	Charts            *bool              `yaml:"charts"`
 }
 
 // ExplainKey refuses secrets in the file, and what a later build will do.
@@ -54,7 +56,7 @@ var commandForm = regexp.MustCompile(`^/[a-z0-9_-]{1,31}$`)
 func DecodeConfig(d *problem.Document, n *yaml.Node) (*Config, problem.List) {
 	var b block
 	problems := d.Decode(n, &b)
-	c := &Config{APIURL: DefaultAPIURL, Command: DefaultCommand, AllowUnknown: b.AllowUnknown}
+	c := &Config{APIURL: DefaultAPIURL, Command: DefaultCommand, AllowUnknown: b.AllowUnknown, NoCharts: b.Charts != nil && !*b.Charts}
 	if b.APIURL.IsValid() {
 		u, l := problem.HTTPURL(b.APIURL)
 		problems = append(problems, l...)
