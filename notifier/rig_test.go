@@ -3,6 +3,7 @@ package notifier_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"sync"
@@ -36,6 +37,7 @@ type rig struct {
 	acts  *notifier.Acts
 	lease oncall.Lease
 	pager *pager.Pager
+	more  map[string]notifier.Sender // beside those of pages and Slack
 
 	policy oncall.Policy
 	stop   context.CancelFunc
@@ -125,7 +127,9 @@ func (r *rig) start() {
 func (r *rig) apply(p oncall.Policy) {
 	r.policy = p
 	r.inc.Apply(p)
-	r.del.Apply(p, map[string]notifier.Sender{"page": r.pager, "slack": r.slack})
+	senders := map[string]notifier.Sender{"page": r.pager, "slack": r.slack}
+	maps.Copy(senders, r.more)
+	r.del.Apply(p, senders)
 }
 
 // halt ends both loops and waits for them.

@@ -279,7 +279,7 @@ func names(all ...string) (out []string) {
 	for _, s := range all {
 		s = strings.Map(func(r rune) rune {
 			if unicode.IsControl(r) {
-				return -1
+				return ' '
 			}
 			return r
 		}, s)
