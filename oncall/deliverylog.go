@@ -19,3 +19,6 @@ type EndpointQueue struct {
 	Oldest   time.Time // when the oldest of them was decided
 	NextAt   time.Time // when the first of those that are queued may go; zero: none is
 }
+
+// DeliveryStates are all states of deliveries, in the order in which one passes through them.
+var DeliveryStates = []DeliveryState{DeliveryQueued, DeliverySending, DeliveryDelivered, DeliveryRefused, DeliveryDropped}

@@ -61,6 +61,10 @@ func (w *Web) linked(rw http.ResponseWriter, r *http.Request) (oncall.Incident, 
 		w.pages.message(rw, http.StatusNotFound, w.layout(r, "No such link"), "This is not a link that tocsin has sent. Was it copied whole?")
 		return oncall.Incident{}, oncall.Delivery{}, false
 	}
+	if oncall.IsTestKey(key) {
+		w.pages.message(rw, http.StatusOK, w.layout(r, "The link works"), "It came with a test page. Nothing is wrong, and there is nothing to acknowledge.")
+		return oncall.Incident{}, oncall.Delivery{}, false
+	}
 	d, err := w.o.Store.Delivery(r.Context(), key)
 	var in oncall.Incident
 	if err == nil {

@@ -168,7 +168,7 @@ func TestResponsesAreAsDocumented(t *testing.T) {
 	m := newMemory()
 	h := site(t, m, func(o *Options) {
 		o.Alertmanager, o.Openings, o.Overrides = &Alertmanager{Store: &board{}}, &openings{m: m}, &rota{m: m}
-		o.Heartbeats = &heartbeats{}
+		o.Heartbeats, o.Endpoints = &heartbeats{}, &outbox{}
 	}).Handler()
 	base := apiBase + "/incidents"
 	walk := []struct {
@@ -214,6 +214,20 @@ func TestResponsesAreAsDocumented(t *testing.T) {
 		{"GET " + apiBase + "/notifications", apiBase + "/notifications?receiver=one&group_key=k&limit=2&before=9", "", 200},
 		{"GET " + apiBase + "/notifications", apiBase + "/notifications?before=x", "", 400},
 		{"GET " + apiBase + "/notifications", apiBase + "/notifications?team=x", "", 400},
+		{"GET " + apiBase + "/deliveries", apiBase + "/deliveries?incident=%2342&endpoint=page:phone/0&state=queued,refused&state=delivered&limit=3&before=msg_old", "", 200},
+		{"GET " + apiBase + "/deliveries", apiBase + "/deliveries?state=lost", "", 400},
+		{"GET " + apiBase + "/deliveries", apiBase + "/deliveries?before=msg_none", "", 400},
+		{"GET " + apiBase + "/deliveries", apiBase + "/deliveries?team=x", "", 400},
+		{"GET " + apiBase + "/deliveries/{key}", apiBase + "/deliveries/msg_old", "", 200},
+		{"GET " + apiBase + "/deliveries/{key}", apiBase + "/deliveries/msg_none", "", 404},
+		{"POST " + apiBase + "/deliveries/{key}/resend", apiBase + "/deliveries/msg_old/resend", `{"user":"ana"}`, 200},
+		{"POST " + apiBase + "/deliveries/{key}/resend", apiBase + "/deliveries/msg_queued/resend", "", 409},
+		{"POST " + apiBase + "/deliveries/{key}/resend", apiBase + "/deliveries/msg_none/resend", "", 404},
+		{"POST " + apiBase + "/deliveries/{key}/resend", apiBase + "/deliveries/msg_old/resend", `{"usr":"ana"}`, 400},
+		{"GET " + apiBase + "/endpoints", apiBase + "/endpoints", "", 200},
+		{"POST " + apiBase + "/receivers/{name}/test", apiBase + "/receivers/phone/test", `{"user":"ana","note":"does it ring?"}`, 200},
+		{"POST " + apiBase + "/receivers/{name}/test", apiBase + "/receivers/fone/test", "", 404},
+		{"POST " + apiBase + "/receivers/{name}/test", apiBase + "/receivers/phone/test", `{"note":7}`, 400},
 		{"GET " + apiBase + "/schedules", apiBase + "/schedules", "", 200},
 		{"GET " + apiBase + "/schedules/{name}", apiBase + "/schedules/primary?from=2024-09-23&to=2024-10-23T09:00", "", 200},
 		{"GET " + apiBase + "/schedules/{name}", apiBase + "/schedules/primary?to=2024-09-01", "", 400},

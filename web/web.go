@@ -71,6 +71,7 @@ type Options struct {
 	Watchdog   Watchdog   // tocsin's own pulse; nil: none
 
 	Overrides Overrides // nil: who is on call cannot be changed here
+	Endpoints Endpoints // what is sent where; nil: nothing is sent from here
 
 	Alertmanager *Alertmanager // what stands behind Alertmanager's API; nil: there is no such API
 
@@ -150,7 +151,7 @@ func (w *Web) apiRoutes() []route {
 	for _, a := range actions {
 		routes = append(routes, route{"POST", one + "/" + string(a.kind), w.actHandler(a)})
 	}
-	return append(append(routes, route{"POST", one + "/silence", w.silenceIncident}), w.scheduleRoutes()...)
+	return slices.Concat(routes, []route{{"POST", one + "/silence", w.silenceIncident}}, w.deliveryRoutes(), w.scheduleRoutes())
 }
 
 // scheduleRoutes are those of the own API that are about who is on call.
@@ -189,6 +190,7 @@ func (w *Web) consoleRoutes() []route {
 		{"POST", "/incidents/{number}/{action}", w.pressed},
 		{"GET", "/static/tocsin.css", w.stylesheet},
 	}
+	routes = append(routes, w.deliveryPages()...)
 	if w.o.Alertmanager == nil {
 		return routes
 	}
