@@ -116,11 +116,12 @@ type acts struct {
 	fail      error            // returned instead of working
 	seenErr   bool             // a request seen before is an error, not a reply
 	hang      bool             // Act waits for its context to end
-	slow      time.Duration    // Act takes so long
+	policy    func() oncall.Policy
+	slow      time.Duration // Act takes so long
 }
 
 func newActs(ins ...oncall.Incident) *acts {
-	a := &acts{incidents: map[int64]oncall.Incident{}, seen: map[string]bool{}}
+	a := &acts{incidents: map[int64]oncall.Incident{}, seen: map[string]bool{}, policy: testPolicy}
 	for _, in := range ins {
 		a.incidents[in.Number] = in
 	}
@@ -160,7 +161,7 @@ func (a *acts) Act(ctx context.Context, number int64, c oncall.Command, request 
 	if !ok {
 		return oncall.Decision{}, oncall.Errorf(oncall.CodeNotFound, "there is no incident #%d", number)
 	}
-	d := oncall.Decide(time.Now(), in, c, testPolicy())
+	d := oncall.Decide(time.Now(), in, c, a.policy())
 	a.seen[request] = true
 	if d.Changed {
 		a.done = append(a.done, c)

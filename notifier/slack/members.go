@@ -3,12 +3,12 @@ package slack
 import (
 	"context"
 	"errors"
+	"net/url"
+	"slices"
 	"sync"
 	"time"
 
 	goslack "github.com/slack-go/slack"
-
-	"tocsin/oncall"
 )
 
 // What Slack says of the people in the workspace, kept for a while so that a press does not wait for it.
@@ -169,47 +169,34 @@ func (a *Adapter) beside(f func(context.Context)) bool {
 
 func (a *Adapter) askMember(ctx context.Context, id string, l *lookup) {
 	defer close(l.done)
-	var u *goslack.User
-	err := a.ask("users.info", func(api *goslack.Client) (err error) {
-		u, err = api.GetUserInfoContext(ctx, id)
-		return err
-	})
-	e, _ := errors.AsType[goslack.SlackErrorResponse](err)
+	var answer struct {
+		User goslack.User `json:"user"`
+	}
+	err := a.call(ctx, "users.info", url.Values{"user": {id}}, &answer)
+	e, _ := errors.AsType[*callError](err)
 	now := time.Now()
 	switch {
 	case err == nil:
-		l.m, l.ok, l.until = memberOf(u), true, now.Add(memberFresh)
-	case e.Err == "user_not_found" || e.Err == "user_not_visible" || e.Err == "users_not_found":
+		l.m, l.ok, l.until = memberOf(&answer.User), true, now.Add(memberFresh)
+	case e != nil && slices.Contains([]string{"user_not_found", "user_not_visible", "users_not_found"}, e.code):
 		l.ok, l.until = true, now.Add(memberNone)
 	default:
+		a.log.Warn("Slack did not say who somebody is", "user", shorten(clean(id), 20), "err", err)
 		l.until = now.Add(memberRetry)
 	}
 }
 
 func (a *Adapter) askHome(ctx context.Context, l *lookup) {
 	defer close(l.done)
-	var r *goslack.AuthTestResponse
-	err := a.ask("auth.test", func(api *goslack.Client) (err error) {
-		r, err = api.AuthTestContext(ctx)
-		return err
-	})
-	if err != nil || r.TeamID == "" {
+	var r struct {
+		Team       string `json:"team_id"`
+		Enterprise string `json:"enterprise_id"`
+	}
+	if err := a.call(ctx, "auth.test", nil, &r); err != nil || r.Team == "" {
+		a.log.Warn("Slack did not say which workspace the bot token is of", "err", err)
 		l.until = time.Now().Add(homeRetry)
 		return
 	}
 	// A token does not move to another workspace: this is asked once.
-	l.home, l.ok, l.until = workplace{r.TeamID, r.EnterpriseID}, true, time.Now().Add(100*365*24*time.Hour)
-}
-
-// ask makes one request that is no delivery, and counts and logs what became of it.
-func (a *Adapter) ask(method string, f func(*goslack.Client) error) error {
-	rec := &recorder{client: a.http}
-	err := f(goslack.New(a.cfg.BotToken, goslack.OptionHTTPClient(rec), goslack.OptionAPIURL(a.cfg.APIURL)))
-	at := oncall.Attempt{Outcome: oncall.OutcomeDelivered}
-	if err != nil {
-		classify(method, err, rec, &at)
-		a.log.Warn("Slack was asked in vain", "method", method, "err", bounded(clean(a.redact(at.Error))))
-	}
-	a.sent.WithLabelValues(method, string(at.Outcome)).Inc()
-	return err
+	l.home, l.ok, l.until = workplace{r.Team, r.Enterprise}, true, time.Now().Add(100*365*24*time.Hour)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -198,16 +199,7 @@ func (c choice) silence(now time.Time) (w oncall.SilenceWish, err error) {
 	return w, nil
 }
 
+// openDialog shows a dialog to whoever pressed: Slack takes that for three seconds.
 func (a *Adapter) openDialog(ctx context.Context, trigger string, view goslack.ModalViewRequest) error {
-	rec := &recorder{client: a.http}
-	api := goslack.New(a.cfg.BotToken, goslack.OptionHTTPClient(rec), goslack.OptionAPIURL(a.cfg.APIURL))
-	_, err := api.OpenViewContext(ctx, trigger, view)
-	outcome := oncall.OutcomeDelivered
-	if err != nil {
-		at := oncall.Attempt{}
-		classify("views.open", err, rec, &at)
-		outcome, err = at.Outcome, errors.New(at.Error)
-	}
-	a.sent.WithLabelValues("views.open", string(outcome)).Inc()
-	return err
+	return a.call(ctx, "views.open", url.Values{"trigger_id": {trigger}, "view": {marshalled(view)}}, nil)
 }
