@@ -40,6 +40,7 @@ type Deliveries struct {
 	wake    chan struct{}
 	running atomic.Pointer[lanes] // of the Run under way, nil without one
 	past    pasts
+	applied func() // called by Apply; set before the first
 }
 
 // setup is one load of the configuration. It never changes.
@@ -65,7 +66,7 @@ func (s *setup) sender(e oncall.Endpoint) Sender {
 func NewDeliveries(o DeliveryOptions) *Deliveries {
 	return &Deliveries{
 		store: o.Store, log: logger(o.Logger), metrics: newDeliveryMetrics(o.Registerer),
-		wake: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), applied: func() {},
 	}
 }
 
@@ -74,6 +75,7 @@ func NewDeliveries(o DeliveryOptions) *Deliveries {
 // began with. The map must not be changed afterwards.
 func (l *Deliveries) Apply(p oncall.Policy, senders map[string]Sender) {
 	l.setup.Store(&setup{policy: p, senders: senders, load: new(byte)})
+	l.applied()
 	l.Wake()
 }
 

@@ -61,12 +61,14 @@ type Endpoints struct {
 	wrong map[oncall.Endpoint]string // what the last probe found; guarded by mu
 }
 
-// NewEndpoints makes an Endpoints and registers its metrics. It does nothing by itself before Run.
+// NewEndpoints makes an Endpoints and registers its metrics. It does nothing by itself before Run. It must be made before
+// o.Deliveries is used: each Apply there is followed by a probe.
 func NewEndpoints(o EndpointOptions) *Endpoints {
 	e := &Endpoints{o: o, log: logger(o.Logger), probe: make(chan struct{}, 1)}
 	if o.Registerer != nil {
 		o.Registerer.MustRegister(&endpointMetrics{e})
 	}
+	o.Deliveries.applied = e.Probe
 	return e
 }
 

@@ -43,6 +43,7 @@ func TestEndpointsAreVisible(t *testing.T) {
 	bubble(t, options{}, func(t *testing.T, r *rig) {
 		reg := prometheus.NewRegistry()
 		s := r.endpoints(reg)
+		r.pass(time.Millisecond)
 		if v := r.view(s, anaPhone); v.Circuit != notifier.CircuitClosed || !v.Configured || !v.LastSuccess.IsZero() || fmt.Sprint(v.Receivers) != "[ana-phone]" {
 			t.Errorf("before anything was sent: %+v", v)
 		}

@@ -40,6 +40,8 @@ type cli struct {
 	Incident incidentCmd `cmd:"" help:"Open, list, show, acknowledge and resolve incidents of a running tocsin."`
 	Oncall   oncallCmd   `cmd:"" help:"Show and change who is on call: schedules, overrides, swaps, coverage, calendars."`
 	Silence  silenceCmd  `cmd:"" help:"Add, list, preview and expire silences of a running tocsin."`
+	Delivery deliveryCmd `cmd:"" help:"List and show what was sent and what was answered, and send it again."`
+	Receiver receiverCmd `cmd:"" help:"Send test pages through receivers, and show how their endpoints are."`
 	Why      whyCmd      `cmd:"" help:"Explain an incident: what fired, who was told, and why."`
 	Health   healthCmd   `cmd:"" help:"Ask a running tocsin how it is, for container health checks."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`

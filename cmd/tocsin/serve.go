@@ -67,6 +67,7 @@ type daemon struct {
 	dispatcher *notifier.Dispatcher
 	incidents  *notifier.Incidents
 	deliveries *notifier.Deliveries
+	endpoints  *notifier.Endpoints
 	heartbeats *notifier.Heartbeats
 	watchdog   *watchdog.Watchdog
 	watchSince atomic.Int64 // nanoseconds: when this process took over, or a plan came into force
@@ -226,6 +227,7 @@ func (d *daemon) wire(ports *listeners) {
 	d.evaluator = evaluator.New(evaluator.Options{Store: d.store, Logger: d.log.With("component", "evaluator"), Registerer: d.registry})
 	d.incidents = notifier.NewIncidents(notifier.IncidentOptions{Store: d.store, Logger: d.log.With("component", "incidents"), Registerer: d.registry})
 	d.deliveries = notifier.NewDeliveries(notifier.DeliveryOptions{Store: d.store, Logger: d.log.With("component", "deliveries"), Registerer: d.registry})
+	d.endpoints = notifier.NewEndpoints(notifier.EndpointOptions{Store: d.store, Deliveries: d.deliveries, Policy: d.policy, Logger: d.log.With("component", "endpoints"), Registerer: d.registry})
 	d.silences = notifier.NewSilences(notifier.SilencesOptions{Store: d.store, Mode: d.flags.matcherMode(), Registerer: d.registry,
 		Changed: func() {
 			if l := d.loops.Load(); l != nil {
@@ -244,7 +246,7 @@ func (d *daemon) wire(ports *listeners) {
 	d.loops.Store(&loops{d.dispatcher, d.incidents, d.deliveries, make(chan struct{}, 1), d.heartbeats})
 	d.hooks = pager.NewHooks(pager.HookOptions{Acts: d.acts, Policy: d.policy, Logger: d.log.With("component", "hooks"), Registerer: d.registry})
 	d.web = web.New(web.Options{
-		Acts: d.acts, Overrides: d.overrides, Openings: d.acts, Heartbeats: d.heartbeats, Watchdog: d.watchdog,
+		Acts: d.acts, Overrides: d.overrides, Endpoints: d.endpoints, Openings: d.acts, Heartbeats: d.heartbeats, Watchdog: d.watchdog,
 		Store: d.store, Rules: d.evaluator, Evaluated: d.evaluator.Ready, Policy: d.policy, Reload: d.reload,
 		User: d.flags.Web.user, Slack: d.slackHandlers, Hooks: d.hooks.Handler,
 		Alertmanager: &web.Alertmanager{Dispatch: d.dispatcher, Store: d.store, Silences: d.silences, Mode: d.flags.matcherMode(),
@@ -300,6 +302,7 @@ func (d *daemon) work(ctx context.Context) error {
 	g.Go(func() error { return d.prune(ctx) })
 	g.Go(func() error { return d.hangups(ctx) })
 	g.Go(func() error { d.followSilences(ctx); return nil })
+	g.Go(func() error { d.endpoints.Run(ctx); return nil })
 	g.Go(func() error { d.followOverrides(ctx); return nil })
 	g.Go(func() error { tendHeap(ctx); return nil })
 	err := g.Wait()
