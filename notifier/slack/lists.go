@@ -174,10 +174,13 @@ func (a *Adapter) listSilences(now time.Time) string {
 	return strings.TrimRight(b.String(), "\n")
 }
 
+// shortID is what of an ID is enough to name a silence.
+func shortID(id string) string { return id[:min(8, len(id))] }
+
 func silenceLine(s oncall.Silence, now time.Time) string {
-	line := code(shorten(s.ID, 8), 8) + " until " + moment(s.EndsAt, now)
+	line := code(shortID(s.ID), 8) + " until " + moment(s.EndsAt, now)
 	if s.State(now) == oncall.SilencePending {
-		line = code(shorten(s.ID, 8), 8) + " from " + moment(s.StartsAt, now) + " until " + moment(s.EndsAt, now)
+		line = code(shortID(s.ID), 8) + " from " + moment(s.StartsAt, now) + " until " + moment(s.EndsAt, now)
 	}
 	line += " · " + code(s.Matchers.String(), 200) + " · " + actor(s.CreatedBy)
 	if s.Comment != "" {
@@ -247,5 +250,5 @@ func (a *Adapter) silenceMatching(ctx context.Context, t typed, who person, requ
 	if len(warnings) > 0 {
 		answer += " ⚠️ Mind: " + prose(strings.Join(warnings, "; "), 500) + "."
 	}
-	return answer + " To take it back: " + code(a.cfg.Command+" unsilence "+shorten(id, 8), 80), nil
+	return answer + " To take it back: " + code(a.cfg.Command+" unsilence "+shortID(id), 80), nil
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -108,7 +109,7 @@ func (a *Adapter) filledIn(ctx context.Context, do string, d dialog, in interact
 	if stale, err := a.stale(ctx, c.Number, c.State, d.kind); err != nil {
 		return "", explain(err), nil
 	} else if stale != "" {
-		return "", "Nothing was changed: " + stale + " Close this, and open it again if you still want it.", nil
+		return "", stale + " So nothing was changed. Close this, and open it again if you still want it.", nil
 	}
 	decision, seen, err := a.commit(ctx, c.Number, cmd, request)
 	switch {
@@ -201,7 +202,11 @@ func (a *Adapter) before(ctx context.Context, number int64, d dialog) *goslack.M
 		Blocks: goslack.Blocks{BlockSet: []goslack.Block{section(text)}}}
 }
 
+// dateForm is an instant that Slack writes on the reader's clocks, where it reads markup.
+var dateForm = regexp.MustCompile(`<!date\^[^|>]*\|([^>]*)>`)
+
 // plainAnswer takes the markup out of an answer for a place that has none.
 func plainAnswer(s string) string {
+	s = dateForm.ReplaceAllString(s, "$1")
 	return shorten(strings.NewReplacer("*", "", "`", "", "&amp;", "&", "&lt;", "<", "&gt;", ">").Replace(s), 500)
 }
