@@ -14,10 +14,10 @@ import (
 // What Slack says of the people in the workspace, kept for a while so that a press does not wait for it.
 
 const (
-	memberWait  = 1200 * time.Millisecond // how long a press waits for Slack to say who somebody is
-	memberFresh = 10 * time.Minute        // somebody who leaves, or loses their address, can act for so long at most
-	memberNone  = time.Minute             // for one who does not exist
-	memberRetry = 3 * time.Second         // after a failure
+	memberWait  = 600 * time.Millisecond // how long requests wait for one answer of Slack's: a press may need three
+	memberFresh = 10 * time.Minute       // somebody who leaves, or loses their address, can act for so long at most
+	memberNone  = time.Minute            // for one who does not exist
+	memberRetry = 3 * time.Second        // after a failure
 	maxMembers  = 2000
 	homeRetry   = 30 * time.Second
 )
@@ -64,6 +64,7 @@ type members struct {
 // lookup is one question to Slack. What follows done is written before done is closed, and never after.
 type lookup struct {
 	done  chan struct{}
+	asked time.Time
 	until time.Time // when it is asked again
 	ok    bool      // Slack has answered
 	m     member
@@ -101,7 +102,7 @@ func (a *Adapter) member(ctx context.Context, id string) (m member, ok bool) {
 	s.mu.Lock()
 	l := s.byID[id]
 	if l == nil || l.stale(time.Now()) {
-		l = &lookup{done: make(chan struct{})}
+		l = &lookup{done: make(chan struct{}), asked: time.Now()}
 		if a.beside(func(ctx context.Context) { a.askMember(ctx, id, l) }) {
 			s.remember(id, l)
 		} else {
@@ -121,7 +122,7 @@ func (a *Adapter) home(ctx context.Context) (w workplace, ok bool) {
 	s.mu.Lock()
 	l := s.office
 	if l == nil || l.stale(time.Now()) {
-		l = &lookup{done: make(chan struct{})}
+		l = &lookup{done: make(chan struct{}), asked: time.Now()}
 		if a.beside(func(ctx context.Context) { a.askHome(ctx, l) }) {
 			s.office = l
 		} else {
@@ -135,13 +136,15 @@ func (a *Adapter) home(ctx context.Context) (w workplace, ok bool) {
 	return l.home, true
 }
 
+// wait waits for the answer, and reports whether it is there. A question that was asked a while ago is waited for no
+// more: while Slack hangs, one request pays for that.
 func (l *lookup) wait(ctx context.Context) bool {
 	select { // an answer that is there already counts, however late it is
 	case <-l.done:
 		return true
 	default:
 	}
-	t := time.NewTimer(memberWait)
+	t := time.NewTimer(time.Until(l.asked.Add(memberWait)))
 	defer t.Stop()
 	select {
 	case <-l.done:

@@ -227,3 +227,23 @@ func TestMembersAreBounded(t *testing.T) {
 		t.Errorf("%d and %d are remembered", len(s.byID), len(s.order))
 	}
 }
+
+// TestSlackHangs shows what a press costs at worst while Slack answers nothing: the three questions that it may need
+// leave time for the commit.
+func TestSlackHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := withEmails(t, newActs(two()...))
+		for _, method := range []string{"users.info", "auth.test"} {
+			w.slack.Fail(slacktest.Fault{Method: method, Stage: slacktest.After, Times: 8})
+		}
+		for i, want := range []time.Duration{2 * memberWait, memberWait, 0} {
+			a, err := w.slack.Command(t.Context(), tocsinURL, []string{"ack 41", "assign 41 <@U04CARLA>", "ack 42"}[i], []string{"U04CARLA", "U02ANA", "U02ANA"}[i])
+			if err != nil || a.Took > want {
+				t.Errorf("%d: it took %s, not %s: %q, %v", i, a.Took, want, a.Text, err)
+			}
+		}
+		if done := w.acts.committed(); len(done) != 1 || done[0].Actor != "ana" {
+			t.Errorf("committed %+v", done)
+		}
+	})
+}
