@@ -121,7 +121,11 @@ func (s *sim) checkDecision(before oncall.Incident, d oncall.Decision, ev oncall
 	after := d.Incident
 	had := before.State == oncall.IncidentAcknowledged && after.State == oncall.IncidentAcknowledged
 	for _, nd := range d.Deliveries {
-		if nd.Kind.Asks() && json.Valid(nd.Body) == nd.Endpoint.Integration() {
+		valid := len(nd.Body) > 0 && nd.Body[0] == '{'
+		if valid && (!s.quiet || s.steps%16 == 0) { // a million times it would take longer than all else that is checked
+			valid = json.Valid(nd.Body)
+		}
+		if nd.Kind.Asks() && valid == nd.Endpoint.Integration() {
 			s.fail("#%d: the body of the page to %s: %q", after.Number, nd.Endpoint, nd.Body)
 		}
 		if nd.Target == "" || nd.Kind != oncall.KindTriggered && nd.Kind != oncall.KindMessage && nd.Kind != oncall.KindReply {

@@ -16,7 +16,7 @@ import (
 
 var (
 	zoneSeed    = flag.Uint64("zones.seed", 1, "seed of the years and handoffs tried in each zone; 0: a new one")
-	zonesWalked = flag.Int("zones.walked", 16, "how many kinds of zone are walked step by step; there are about 160")
+	zonesWalked = flag.Int("zones.walked", 10, "how many kinds of zone are walked step by step; there are about 160")
 )
 
 // zones returns all zones of the tz database that testdata lists.
@@ -158,14 +158,17 @@ func TestEveryZoneEveryDay(t *testing.T) {
 		handoff := func(day int) time.Time {
 			return firstShown(time.Date(begin.Year(), 1, 1+day, h, m, 0, 0, time.UTC), loc)
 		}
+		want, next := handoff(0), handoff(1)
 		for i := range shifts {
-			for handoff(day).Equal(handoff(day + 1)) {
-				day++ // a day that the zone skipped from handoff to handoff: its turn counts, and has no length
+			for want.Equal(next) { // a day that the zone skipped from handoff to handoff: its turn counts, and has no length
+				day++
+				next = handoff(day + 1)
 			}
-			if want := handoff(day); !shifts[i].From.Equal(want) || shifts[i].Users[0] != people[day%3] {
+			if !shifts[i].From.Equal(want) || shifts[i].Users[0] != people[day%3] {
 				t.Fatalf("%s: shift %d of %s begins at %s, want %s of %s", loc, i, shifts[i].Who(), shifts[i].From, people[day%3], want)
 			}
 			day++
+			want, next = next, handoff(day+1)
 		}
 		checkShape(t, shifts, start, start.AddDate(10, 0, 0))
 		if n := len(shifts); n < 3651 || n > 3654 {
