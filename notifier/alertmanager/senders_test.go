@@ -89,11 +89,12 @@ const oneReceiver = "route: {receiver: r}\nreceivers:\n- name: r\n"
 func TestConformance(t *testing.T) {
 	sendertest.Run(t, func(t *testing.T) sendertest.Harness {
 		f := alertmanagertest.NewWebhook()
-		base := strings.TrimPrefix(listen(t, f), "http://")
+		front := sendertest.NewFront(f)
+		base := strings.TrimPrefix(listen(t, front), "http://")
 		s := newSenders(t, oneReceiver+fmt.Sprintf("  webhook_configs: [{url: 'http://me:hunter2@%s/hook/tok3n?key=sesame', http_config: {http_headers: {X-Key: {secrets: [letmein]}}}}]\n", base), nil)
 		endpoint := oncall.IntegrationEndpoint("webhook_configs", "r", 0)
 		return sendertest.Harness{
-			Sender: s, Behave: f.Behave, Recorded: f.Keys, Arrived: f.Arrived(),
+			Sender: s, Behave: f.Behave, Recorded: f.Keys, Arrived: f.Arrived(), Front: front, Follows: true,
 			Message: func(key string) notifier.Message { return message(endpoint, key, oncall.KindTriggered) },
 			Secrets: []string{"hunter2", "tok3n", "sesame", "letmein"},
 		}

@@ -77,7 +77,8 @@ func listen(t *testing.T, h http.Handler) string {
 func TestConformance(t *testing.T) {
 	sendertest.Run(t, func(t *testing.T) sendertest.Harness {
 		far := pagertest.New(secret)
-		base := listen(t, far)
+		front := sendertest.NewFront(far)
+		base := listen(t, front)
 		t.Cleanup(func() {
 			for _, problem := range far.Problems() {
 				t.Error(problem)
@@ -98,6 +99,7 @@ func TestConformance(t *testing.T) {
 				}[b]
 				far.FailWith(func(pagertest.Page) pagertest.Fault { return fault })
 			},
+			Front:    front,
 			Message:  message,
 			Recorded: func() []string { return keysOf(far.Pages()) },
 			Arrived:  far.Arrived(),

@@ -96,9 +96,10 @@ func faultOf(b sendertest.Behaviour) pagertest.Fault {
 func TestPagerDutyConformance(t *testing.T) {
 	sendertest.Run(t, func(t *testing.T) sendertest.Harness {
 		far := pagertest.NewPagerDuty(routingKey)
-		a := account(t, strings.Replace(listen(t, far), "http://", "http://gate:pass-word@", 1)+"/hidden-path?token=query-token", routingKey)
+		front := sendertest.NewFront(far)
+		a := account(t, strings.Replace(listen(t, front), "http://", "http://gate:pass-word@", 1)+"/hidden-path?token=query-token", routingKey)
 		return sendertest.Harness{
-			Sender: newPagerDuty(t, a, pager.AccountOptions{}), Arrived: far.Arrived(),
+			Sender: newPagerDuty(t, a, pager.AccountOptions{}), Arrived: far.Arrived(), Front: front,
 			Behave:  func(b sendertest.Behaviour) { far.FailWith(func() pagertest.Fault { return faultOf(b) }) },
 			Message: func(key string) notifier.Message { return told(pdEndpoint, key, oncall.KindTriggered) },
 			Recorded: func() (keys []string) {
@@ -115,8 +116,9 @@ func TestPagerDutyConformance(t *testing.T) {
 func TestOpsgenieConformance(t *testing.T) {
 	sendertest.Run(t, func(t *testing.T) sendertest.Harness {
 		far := pagertest.NewOpsgenie(genieKey, "/jsm")
+		front := sendertest.NewFront(far)
 		return sendertest.Harness{
-			Sender: newOpsgenie(t, account(t, listen(t, far)+"/jsm/", genieKey), pager.AccountOptions{}), Arrived: far.Arrived(),
+			Sender: newOpsgenie(t, account(t, listen(t, front)+"/jsm/", genieKey), pager.AccountOptions{}), Arrived: far.Arrived(), Front: front,
 			Behave:  func(b sendertest.Behaviour) { far.FailWith(func() pagertest.Fault { return faultOf(b) }) },
 			Message: func(key string) notifier.Message { return told(ogEndpoint, key, oncall.KindTriggered) },
 			Recorded: func() (keys []string) {

@@ -2,7 +2,13 @@
 // refusal, overload and silence, that it stops when told, and that it keeps secrets to itself.
 //
 // It knows no wire format: a Harness brings the sender together with a fake far end that can be told how to
-// behave. Start reading at Run.
+// behave. A new sender joins by a test of its own package that calls Run with a function which makes, for each test:
+//
+//   - the fake, a strict one that checks all a real far end could check, behind a Front where it speaks HTTP;
+//   - the sender, configured to reach it, with a secret in every place that can hold one (password, path, query, token);
+//   - a Harness that maps each Behaviour to a fault of the fake, and lists those secrets, also as they are encoded.
+//
+// Start reading at Run; front.go holds what any server may do to a request.
 package sendertest
 
 import (
@@ -54,6 +60,13 @@ type Harness struct {
 	Secrets []string
 	// Keyless says that the wire format has no place for a key.
 	Keyless bool
+	// Front stands before the far end; nil: it does not speak HTTP, and what a Front does is not tested.
+	Front *Front
+	// Follows says that redirects are followed, as the sender's own format has it: Alertmanager's integrations do, unless
+	// follow_redirects is false.
+	Follows bool
+	// Log returns all that was logged so far, nil where the sender logs nothing. Secrets must not appear in it either.
+	Log func() string
 	// NoEcho says that the far end cannot show requests back (Slack's answers are JSON of Slack's making).
 	NoEcho bool
 }
@@ -78,6 +91,15 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"many goroutines may send", concurrent},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, newHarness(t)) })
+	}
+	for _, c := range frontTests {
+		t.Run(c.name, func(t *testing.T) {
+			h := newHarness(t)
+			if h.Front == nil {
+				t.Skip("the far end stands behind no Front: it does not speak HTTP")
+			}
+			c.test(t, h)
+		})
 	}
 }
 
@@ -233,7 +255,14 @@ func secrets(t *testing.T, h Harness) {
 		h.Behave(Echo)
 		want(t, send(t, t.Context(), h, "msg_echo"), oncall.OutcomeRefused)
 	}
+	logged := ""
+	if h.Log != nil {
+		logged = h.Log()
+	}
 	for _, s := range h.Secrets {
+		if strings.Contains(logged, s) {
+			t.Errorf("the log shows the secret %q", s)
+		}
 		for _, format := range []string{"%v", "%+v", "%s"} {
 			if strings.Contains(fmt.Sprintf(format, h.Sender), s) {
 				t.Errorf("the sender printed with %s shows the secret %q", format, s)

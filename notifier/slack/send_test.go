@@ -223,8 +223,9 @@ func TestConformance(t *testing.T) {
 			}
 			s.ServeHTTP(w, r)
 		})
+		front := sendertest.NewFront(far)
 		a := New(Config{BotToken: secretToken, SigningSecret: "hush-hush", APIURL: s.APIURL()}, Options{
-			Policy: testPolicy, HTTPClient: &http.Client{Transport: slacktest.Transport{"slack.test": far}}})
+			Policy: testPolicy, HTTPClient: &http.Client{Transport: slacktest.Transport{"slack.test": front}}})
 		t.Cleanup(func() { a.Close() })
 		faults := map[sendertest.Behaviour]slacktest.Fault{
 			sendertest.Refuse:  {Stage: slacktest.Before, Error: "channel_not_found"},
@@ -235,7 +236,7 @@ func TestConformance(t *testing.T) {
 			sendertest.Hang:    {Stage: slacktest.After},
 		}
 		return sendertest.Harness{
-			Sender: a, Arrived: arrived, Secrets: []string{secretToken, "hush-hush"}, Keyless: true, NoEcho: true,
+			Sender: a, Arrived: arrived, Secrets: []string{secretToken, "hush-hush"}, Keyless: true, NoEcho: true, Front: front,
 			Behave: func(b sendertest.Behaviour) {
 				s.Heal()
 				if f, ok := faults[b]; ok {
