@@ -157,5 +157,5 @@ func (m *machine) reopen(changes []AlertChange) {
 	m.visible = true
 	text := fmt.Sprintf("reopened: an alert fires %s after all were resolved", human(m.now.Sub(at)))
 	m.note(EntryReopened, "", text)
-	m.replyAll(Reply{What: string(EntryReopened), Text: capital(text), At: m.now})
+	m.replyAll(Reply{What: string(EntryReopened), Text: capital(text), Broadcast: true, At: m.now})
 }

@@ -191,6 +191,8 @@ func (m *machine) reply(to []Told, r Reply) {
 		if t.Endpoint.Kind() != "slack" || t.Failed || !m.live(t.Endpoint) {
 			continue
 		}
+		r := r
+		r.Broadcast = r.Broadcast && t.User == "" // a conversation of two has no channel beside the thread
 		m.send(Delivery{
 			Key:      DeliveryKey(m.in.Key, "reply", m.in.Revision, len(m.in.Timeline), len(m.d.Timeline), r.What, r.Text, t.Endpoint),
 			Endpoint: t.Endpoint, Kind: KindReply, Round: m.in.Round, Tier: max(m.in.NextTier-1, 0), Priority: PriorityUpdate, Body: marshalReply(r),

@@ -244,7 +244,7 @@ func (m *machine) runTier(i int, why string) {
 	}
 	if i > 0 { // the first tier of a round asks in the threads by itself
 		// After what asks: Slack takes one message a second, and the asking must not wait behind the telling.
-		m.reply(before, Reply{What: string(EntryEscalated), Text: fmt.Sprintf("Escalated to tier %d: %s (%s)", i, list, why), At: m.now})
+		m.reply(before, Reply{What: string(EntryEscalated), Text: fmt.Sprintf("Escalated to tier %d: %s (%s)", i, list, why), Broadcast: true, At: m.now})
 	}
 	m.failTier()
 }
