@@ -3,6 +3,7 @@ package slack
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -17,6 +18,7 @@ type summary struct {
 	total, firing, unknown int
 	muted                  int                    // of those firing
 	unknownSince           time.Time              // earliest
+	worst                  *oncall.IncidentAlert  // of those firing that are of the first one's rule; nil: none can be told
 	shown                  []oncall.IncidentAlert // firing before resolved, oldest first; at most maxInstances
 	kinds                  []oncall.IncidentAlert // the first to show of each alertname
 	common                 []labels.Label         // the same on all alerts, by name
@@ -63,6 +65,7 @@ func summarise(all []oncall.IncidentAlert) summary {
 		}
 	}
 	s.common, s.differ = compare(all)
+	s.worst = worst(all, order)
 	return s
 }
 
@@ -113,27 +116,33 @@ func compare(all []oncall.IncidentAlert) (common []labels.Label, differ []string
 	return common, differ
 }
 
-// instances lists the alerts by what tells them apart, and says exactly how many are not listed.
-func instances(a summary, now time.Time) string {
+// instances lists the alerts by what tells them apart, and says exactly how many are not listed, and where they are.
+func instances(in oncall.Incident, a summary, p oncall.Policy, now time.Time) string {
 	if a.total < 2 {
 		return ""
 	}
+	rest := fmt.Sprintf("*and %d more*", a.total)
+	if to := link(pageOf(in, p), fmt.Sprintf("all %d alerts", a.total)); to != "" {
+		rest += ": " + to
+	}
+	room := maxList - utf8.RuneCountInString(rest) - 60
 	var lines []string
-	used := 0
 	for _, al := range a.shown {
 		l := instance(al, a.differ, now)
-		if used += utf8.RuneCountInString(l) + 1; used > maxList {
+		if room -= utf8.RuneCountInString(l) + 1; room < 0 {
 			break
 		}
 		lines = append(lines, l)
 	}
-	head := fmt.Sprintf("*Alerts* · all %d shown", a.total)
+	head := fmt.Sprintf("*Alerts* (all %d)", a.total)
 	if len(lines) < a.total {
-		head = fmt.Sprintf("*Alerts* · %d of %d shown", len(lines), a.total)
+		head = fmt.Sprintf("*Alerts* (%d of %d)", len(lines), a.total)
+		lines = append(lines, strings.Replace(rest, strconv.Itoa(a.total), strconv.Itoa(a.total-len(lines)), 1))
 	}
 	return head + "\n" + strings.Join(lines, "\n")
 }
 
+// instance is one alert: only what differs from the others, the name of a label where its value alone would not say.
 func instance(al oncall.IncidentAlert, differ []string, now time.Time) string {
 	const most = 4
 	var parts []string
@@ -146,7 +155,7 @@ func instance(al oncall.IncidentAlert, differ []string, now time.Time) string {
 			parts = append(parts, "…")
 			break
 		}
-		if name == labels.AlertName {
+		if name == labels.AlertName || name == "instance" {
 			parts = append(parts, code(v, 60))
 		} else {
 			parts = append(parts, code(name+"="+v, 60))
@@ -168,8 +177,8 @@ func instance(al oncall.IncidentAlert, differ []string, now time.Time) string {
 	case !al.UnknownSince.IsZero():
 		s += " · ⚠️ unknown since " + moment(al.UnknownSince, now)
 	}
-	if al.Value != "" {
-		s += " · " + prose(number(al.Value), 30)
+	if v := valueOf(al); v != "" {
+		s += " · " + prose(v, 30)
 	}
 	return s
 }

@@ -19,7 +19,7 @@ const (
 	maxSummary   = 300
 	maxTold      = 900
 	maxLinks     = 2000
-	maxInstances = 10
+	maxInstances = 6
 	maxList      = 2500
 	maxLabels    = 1500
 	maxText      = 300
@@ -46,14 +46,14 @@ func Draw(in oncall.Incident, p oncall.Policy, now time.Time) Drawing {
 	if buttons := buttons(in, alerts); buttons != nil {
 		b = append(b, buttons)
 	}
-	if s := instances(alerts, now); s != "" {
+	if s := instances(in, alerts, p, now); s != "" {
 		b = append(b, section(s))
 	}
 	if s := shownLabels(in, alerts); s != "" {
 		b = append(b, &goslack.ContextBlock{Type: goslack.MBTContext, ContextElements: goslack.ContextElements{
 			Elements: []goslack.MixedElement{mrkdwn(s)}}})
 	}
-	return Drawing{Blocks: b, Text: fallback(in)}
+	return Drawing{Blocks: b, Text: fallback(in, alerts)}
 }
 
 func stateWord(s oncall.IncidentState) (emoji, word string) {
@@ -80,47 +80,70 @@ func standing(in oncall.Incident) (emoji, word string) {
 
 func header(in oncall.Incident) goslack.Block {
 	emoji, word := standing(in)
-	start := fmt.Sprintf("%s %s · #%d ", emoji, word, in.Number)
+	start := emoji + " " + word + " · "
+	if in.Severity != "" {
+		start += fit(in.Severity, 24) + " · "
+	}
+	start += fmt.Sprintf("#%d ", in.Number)
 	title := fit(in.Title, maxHeader-utf8.RuneCountInString(start))
 	shown := true
 	return &goslack.HeaderBlock{Type: goslack.MBTHeader, Text: &goslack.TextBlockObject{
 		Type: goslack.PlainTextType, Text: strings.TrimSpace(start + title), Emoji: &shown}}
 }
 
-func fallback(in oncall.Incident) string {
+// fallback is what a locked telephone shows: state, severity, number, title, and the value unless the title has it.
+func fallback(in oncall.Incident, a summary) string {
 	emoji, word := standing(in)
-	s := fmt.Sprintf("%s %s #%d", emoji, word, in.Number)
+	s := emoji + " " + word
 	if in.Severity != "" {
 		s += " " + prose(in.Severity, 30)
 	}
-	return s + ": " + prose(in.Title, maxText-utf8.RuneCountInString(s)-2)
+	s += fmt.Sprintf(" #%d: ", in.Number)
+	tail := ""
+	m := measureOf(a)
+	switch {
+	case a.firing > 1 && m.value != "":
+		tail = fmt.Sprintf(" · %d alerts, worst %s", a.firing, prose(m.value, 30))
+	case a.firing > 1:
+		tail = fmt.Sprintf(" · %d alerts", a.firing)
+	case a.firing == 1 && m.value != "" && !strings.Contains(in.Title, m.value):
+		tail = " · " + prose(m.value, 30)
+	}
+	if tail != "" && m.threshold != "" {
+		tail += " (fires " + prose(m.threshold, 60) + ")"
+	}
+	return s + prose(in.Title, maxText-utf8.RuneCountInString(s+tail)) + tail
 }
 
-// facts is how bad it is, and since when.
+// facts is how bad it is, how many, and since when.
 func facts(in oncall.Incident, a summary, now time.Time) string {
 	var parts []string
-	if in.Severity != "" {
-		parts = append(parts, "*"+prose(in.Severity, 40)+"*")
-	}
+	m := measureOf(a)
 	switch {
 	case a.total == 0:
 		parts = append(parts, "no alerts yet")
 	case a.total == 1 && a.firing == 1:
-		parts = append(parts, "1 alert firing")
-		if v := a.shown[0].Value; v != "" {
-			parts = append(parts, "value "+code(number(v), 40))
+		if m.value == "" {
+			parts = append(parts, "1 alert firing")
 		}
 	case a.firing == a.total:
-		parts = append(parts, fmt.Sprintf("%d alerts firing", a.total))
+		parts = append(parts, fmt.Sprintf("*%d alerts* firing", a.total))
 	case a.firing == 0:
 		parts = append(parts, plural(a.total, "alert")+" resolved")
 	default:
-		parts = append(parts, fmt.Sprintf("%d of %s firing", a.firing, plural(a.total, "alert")))
+		parts = append(parts, fmt.Sprintf("*%d of %s* firing", a.firing, plural(a.total, "alert")))
+	}
+	if a.firing > 0 && m.value != "" {
+		parts = append(parts, m.words(a))
 	}
 	if a.muted > 0 && in.PausedSince.IsZero() {
 		parts = append(parts, fmt.Sprintf("%d muted", a.muted))
 	}
-	parts = append(parts, "since "+moment(in.TriggeredAt, now))
+	since := "since "
+	if in.State == oncall.IncidentResolved {
+		since = "began "
+	}
+	parts = append(parts, since+moment(in.TriggeredAt, now))
 	s := strings.Join(parts, " · ")
 	if a.unknown > 0 && in.State != oncall.IncidentResolved {
 		what := "It *cannot be evaluated*"
@@ -261,26 +284,34 @@ func unreached(in oncall.Incident, t oncall.Told) (failed bool) {
 // nextLine is what happens by itself, as the core worked it out.
 func nextLine(in oncall.Incident, now time.Time) string {
 	if !in.PausedSince.IsZero() {
-		return "Next: nothing while that lasts; then it goes on where it stood"
+		return "*Next*: nothing while that lasts; then it goes on where it stood"
 	}
 	if in.Next == "" {
 		switch in.State {
 		case oncall.IncidentTriggered:
-			return "Next: *nobody is left to tell*; it waits for an acknowledgement"
+			return "🆘 *Nobody is left to tell*; it waits for an acknowledgement"
 		case oncall.IncidentResolved:
 			return ""
 		}
-		return "Next: nothing, until it is resolved or handed back"
+		return "*Next*: nothing, until it is resolved or handed back"
 	}
 	at := "now"
 	if in.NextStepAt.After(now) {
 		at = "at " + moment(in.NextStepAt, now)
 	}
-	line := "Next, " + at + ": " + prose(in.Next, 400)
+	line := "*Next*, " + at + ": " + prose(in.Next, 400)
 	if in.State == oncall.IncidentTriggered {
 		line += ", unless acknowledged"
 	}
 	return line
+}
+
+// pageOf is the address of the incident's own page, "" where nobody knows how tocsin is reached.
+func pageOf(in oncall.Incident, p oncall.Policy) string {
+	if p.ExternalURL == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s/incidents/%d", strings.TrimRight(p.ExternalURL, "/"), in.Number)
 }
 
 // links are the runbooks, the graphs, and the incident's own page.
@@ -299,7 +330,7 @@ func links(in oncall.Incident, a summary, p oncall.Policy) string {
 	// The own page comes last for the eye, but first in the budget.
 	page := ""
 	if p.ExternalURL != "" {
-		page = link(fmt.Sprintf("%s/incidents/%d", strings.TrimRight(p.ExternalURL, "/"), in.Number), fmt.Sprintf("Incident #%d", in.Number))
+		page = link(pageOf(in, p), fmt.Sprintf("Incident #%d", in.Number))
 		used += utf8.RuneCountInString(page)
 	}
 	for i, al := range a.kinds {

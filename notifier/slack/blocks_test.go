@@ -28,7 +28,7 @@ func goldenCases() map[string]struct {
 		in  oncall.Incident
 		now time.Time
 	}
-	one := open(42, t0, fire(1, t0))
+	one := open(42, t0, evidenced(fire(1, t0), memoryExpr))
 	acked := step(one, t0.Add(time.Minute), oncall.Command{Kind: oncall.CmdAcknowledge, Actor: "ana", Via: "slack"})
 	escalated := step(one, t0.Add(5*time.Minute), oncall.Tick{})
 	escalated = step(escalated, t0.Add(10*time.Minute), oncall.Tick{})
@@ -46,7 +46,7 @@ func goldenCases() map[string]struct {
 		}
 		return cs
 	}
-	two := open(42, t0, fire(2, t0))
+	two := open(42, t0, evidenced(fire(2, t0), memoryExpr))
 	nasty := fire(2, t0)
 	for i := range nasty {
 		nasty[i].Labels = labels.FromStrings("alertname", "ذاكرة الجلسة", "service", "session", "severity", "*critical*",
@@ -54,9 +54,20 @@ func goldenCases() map[string]struct {
 		nasty[i].Annotations = map[string]string{"summary": "<!here> زيادة الذاكرة > 80 % & *bold* " + strings.Repeat("long ", 3000), "runbook_url": "javascript:alert(1)"}
 		nasty[i].GeneratorURL = "https://user:secret@prometheus.example/graph?g0.expr=a|b<c>"
 	}
+	three := evidenced(fire(300, t0), memoryExpr)
+	for i := range three {
+		three[i].Value = fmt.Sprintf("0.%d", 801+i%150)
+	}
+	leak := evidenced(fire(1, t0), leakExpr)
+	leak[0].Value = "1.0731"
+	leak[0].Annotations["summary"] = "Memory of session-1:9100 leaks: at this pace it is full within 40 minutes"
+	left := evidenced(fire(2, t0), "(session_memory_limit_bytes - session_memory_bytes) / deriv(session_memory_bytes[1h]) < 3600")
+	left[0].Value, left[1].Value = "2520", "1260.5"
 	return map[string]c{
+		"leak":         {open(45, t0, leak), t0},
+		"time-left":    {open(46, t0, left), t0},
 		"one":          {one, t0},
-		"many":         {open(43, t0, fire(300, t0)), t0.Add(time.Minute)},
+		"many":         {open(43, t0, three), t0.Add(time.Minute)},
 		"acknowledged": {acked, t0.Add(time.Minute)},
 		"escalated":    {escalated, t0.Add(10 * time.Minute)},
 		"resolved":     {resolved, t0.Add(17 * time.Minute)},
@@ -124,17 +135,17 @@ func checkDrawing(t tb, d Drawing) {
 }
 
 func TestCountsAreExact(t *testing.T) {
-	for _, n := range []int{2, 10, 11, 500, 5000} {
+	for _, n := range []int{2, maxInstances, maxInstances + 1, 500, 5000} {
 		in := open(1, t0, fire(n, t0))
 		raw, err := json.Marshal(Draw(in, testPolicy(), t0).Blocks)
 		if err != nil {
 			t.Fatal(err)
 		}
-		shown := fmt.Sprintf("10 of %d shown", n)
-		if n <= 10 {
-			shown = fmt.Sprintf("all %d shown", n)
+		wants := []string{fmt.Sprintf("*%d alerts* firing", n), fmt.Sprintf("*Alerts* (all %d)", n)}
+		if n > maxInstances {
+			wants = []string{wants[0], fmt.Sprintf("*Alerts* (%d of %d)", maxInstances, n), fmt.Sprintf("*and %d more*", n-maxInstances), fmt.Sprintf("|all %d alerts", n)}
 		}
-		for _, want := range []string{fmt.Sprintf("%d alerts firing", n), shown} {
+		for _, want := range wants {
 			if !strings.Contains(string(raw), want) {
 				t.Errorf("%d alerts: the message does not say %q", n, want)
 			}

@@ -170,20 +170,20 @@ func chartFails(method string, f slacktest.Fault) func(*workspace, *source) {
 	return func(w *workspace, _ *source) { w.slack.Fail(f) }
 }
 
-func TestPlot(t *testing.T) {
-	ctx := t.Context()
-	fill := func(t *testing.T, in oncall.Incident, src *source, now time.Time) *chart.Chart {
-		t.Helper()
-		pl, ok := newPlot(in, testPolicy(), now)
-		if !ok {
-			t.Fatal("nothing to draw")
-		}
-		c, err := pl.fill(ctx, src)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return c
+func fill(t *testing.T, in oncall.Incident, src *source, now time.Time) *chart.Chart {
+	t.Helper()
+	pl, ok := newPlot(in, testPolicy(), now)
+	if !ok {
+		t.Fatal("nothing to draw")
 	}
+	c, err := pl.fill(t.Context(), src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestPlot(t *testing.T) {
 	t.Run("the alerts are named, the others are faint, what is left is counted", func(t *testing.T) {
 		c := fill(t, open(1, t0, evidenced(fire(2, t0), memoryExpr)), &source{n: 60}, t0)
 		strong := 0
@@ -227,6 +227,9 @@ func TestPlot(t *testing.T) {
 			t.Errorf("%d levels, asked %q", len(c.Levels), src.asked)
 		}
 	})
+}
+
+func TestPlotSpan(t *testing.T) {
 	t.Run("what is young fills the picture", func(t *testing.T) {
 		src := &source{n: 1, since: t0.Add(-4 * time.Minute)}
 		c := fill(t, open(1, t0, evidenced(fire(1, t0), memoryExpr)), src, t0)
