@@ -30,6 +30,7 @@ type incidentCmd struct {
 	Add      addCmd      `cmd:"" help:"Ask somebody to help: they are told at once."`
 	Merge    mergeCmd    `cmd:"" help:"End an incident in favour of another, which takes its alerts."`
 	Note     noteCmd     `cmd:"" help:"Write something on the timeline."`
+	Silence  muteCmd     `cmd:"" help:"Mute its alerts for a while, with a reason."`
 }
 
 type listCmd struct {

@@ -96,6 +96,30 @@ func (c noteCmd) Run(ctx context.Context, s streams) error {
 	return c.act(ctx, s, oncall.CmdNote, map[string]any{"text": c.Text})
 }
 
+type muteCmd struct {
+	actFlags
+	For    string `help:"For so long: 30m, 2h."`
+	Until  string `help:"Until this time: 2026-01-05T09:00:00Z, or with an offset."`
+	Reason string `required:"" short:"c" help:"Why, for those who wonder why no page came."`
+}
+
+// Run silences the alerts of incidents. The server knows which alerts those are.
+func (c muteCmd) Run(ctx context.Context, s streams) error {
+	fields := map[string]any{"comment": c.Reason}
+	switch {
+	case (c.For == "") == (c.Until == ""):
+		return &failure{exitUsage, errors.New("for how long? Give either --for or --until")}
+	case c.For != "":
+		fields["duration"] = c.For
+	default:
+		if _, err := time.Parse(time.RFC3339, c.Until); err != nil {
+			return &failure{exitUsage, errors.New("--until: expected a time such as 2026-01-05T09:00:00Z")}
+		}
+		fields["until"] = c.Until
+	}
+	return c.act(ctx, s, "silence", fields)
+}
+
 // snoozed says until when an incident is snoozed.
 func snoozed(v oncall.IncidentView) string {
 	if v.UntilClear == "" {

@@ -44,6 +44,8 @@ func TestIncidentActs(t *testing.T) {
 		{"assign 7 --to ana", []string{`POST incidents/7/assign {"assignee":"ana","user":"bo"}`}},
 		{"add 7 --responder ana", []string{`POST incidents/7/add {"responder":"ana","user":"bo"}`}},
 		{"merge 7 --into #9", []string{`POST incidents/7/merge {"into":9,"user":"bo"}`}},
+		{"silence 7 --for 2h -c deploying", []string{`POST incidents/7/silence {"comment":"deploying","duration":"2h","user":"bo"}`}},
+		{"silence 7 --until 2099-01-01T09:00:00Z -c deploying", []string{`POST incidents/7/silence {"comment":"deploying","until":"2099-01-01T09:00:00Z","user":"bo"}`}},
 		{"note 7 -t looking", []string{`POST incidents/7/note {"text":"looking","user":"bo"}`}},
 	} {
 		asked = nil
@@ -57,7 +59,8 @@ func TestIncidentActs(t *testing.T) {
 	asked = nil
 	for typed, want := range map[string]string{
 		"snooze 7": "for how long?", "snooze 7 --for 1h --until 2099-01-01T09:00:00Z": "exclude each other", "snooze 7 --until monday": "expected a time",
-		"assign 7": "--to", "add 7": "--responder", "merge 7": "--into", "merge 7 --into you": "no incident number", "note 7": "--text", "escalate": "number",
+		"assign 7": "--to", "add 7": "--responder", "merge 7": "--into", "merge 7 --into you": "no incident number", "note 7": "--text", "silence 7 -c x": "for how long?", "silence 7 --for 2h": "--reason", "silence 7 --until monday -c x": "expected a time",
+		"escalate": "number",
 	} {
 		if code, said := act(strings.Fields(typed)...); code != 2 || !strings.Contains(said, want) {
 			t.Errorf("%s: %d %q", typed, code, said)
