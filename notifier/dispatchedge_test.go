@@ -249,3 +249,26 @@ func TestDispatcherReloadWhileWaiting(t *testing.T) {
 		})
 	}
 }
+
+// An integration that answered 410 is asked no more, until a reload may have mended it.
+func TestDispatcherHeeds410(t *testing.T) {
+	deskTest(t, routed(), func(t *testing.T, k *desk) {
+		asked := 0
+		k.far.answer = func(oncall.GroupDelivery) oncall.Attempt {
+			asked++
+			return oncall.Attempt{Outcome: oncall.OutcomeGone, Status: 410, Error: "answered 410 Gone"}
+		}
+		k.post(named("a"))
+		k.until(31 * time.Second)
+		k.post(named("b"))
+		k.until(11 * time.Minute)
+		if asked != 1 {
+			t.Errorf("it was asked %d times", asked)
+		}
+		k.far.answer = nil
+		_ = k.far.lines()
+		k.d.Apply(k.policy, k.far)
+		k.until(20 * time.Minute)
+		k.want("15m30s team/0 FirstNotification a,b")
+	})
+}

@@ -27,6 +27,8 @@ type groupLane struct {
 	workers int
 	waiting []groupJob
 	held    time.Time // Retry-After: nothing is sent before
+	off     string    // why nothing is sent any more under the setup offBy; "" if it is not off
+	offBy   *dispatchSetup
 }
 
 // groupJob is an attempt to make. It holds copies of what belongs to the loop.
@@ -36,7 +38,7 @@ type groupJob struct {
 	d      oncall.GroupDelivery
 	route  *oncall.Route
 	last   oncall.Notice
-	sender GroupSender
+	setup  *dispatchSetup
 }
 
 // groupResult is what came of an attempt.
@@ -116,7 +118,7 @@ func (r *dispatchRun) enqueue(t *sending) {
 		return
 	}
 	t.jobs++
-	job := groupJob{number: t.jobs, of: t, d: t.d, route: t.group.route, sender: r.s.setup.sender}
+	job := groupJob{number: t.jobs, of: t, d: t.d, route: t.group.route, setup: r.s.setup}
 	job.d.Attempts++
 	if t.d.Reason != oncall.ReasonFirstNotification {
 		job.last = t.group.record.Notified[t.d.Endpoint]
@@ -157,20 +159,35 @@ func (r *dispatchRun) attemptAll(e oncall.Endpoint) {
 		r.metrics.inFlight.Inc()
 		res := groupResult{key: job.d.Key, endpoint: e, attempt: r.attempt(job)}
 		r.metrics.inFlight.Dec()
-		r.lanes.pause(e, res.attempt)
+		r.lanes.heed(e, res.attempt, job.setup)
 		r.results <- res
 	}
 }
 
-// pause holds an integration off for as long as it asked: before the next attempt there, whoever makes it.
-func (l *groupLanes) pause(e oncall.Endpoint, a oncall.Attempt) {
-	if a.RetryAfter <= 0 {
+// heed does as an integration asked: it holds off for so long before the next attempt there, whoever makes it, and after
+// a 410 until the next reload.
+func (l *groupLanes) heed(e oncall.Endpoint, a oncall.Attempt, setup *dispatchSetup) {
+	if a.RetryAfter <= 0 && a.Outcome != oncall.OutcomeGone {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	lane := l.of[e]
+	if a.Outcome == oncall.OutcomeGone {
+		lane.off, lane.offBy = goneText(a), setup
+		return
+	}
 	lane.held = later(lane.held, a.At.Add(a.Took).Add(min(a.RetryAfter, time.Hour)))
+}
+
+// off returns why nothing is to be sent to an integration under a setup, "" where it is.
+func (l *groupLanes) off(e oncall.Endpoint, setup *dispatchSetup) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if lane := l.of[e]; lane != nil && lane.offBy == setup {
+		return lane.off
+	}
+	return ""
 }
 
 // withdraw takes a notification back that waits for its integration; false: it does not wait.
@@ -257,12 +274,15 @@ func (r *dispatchRun) attempt(job groupJob) (a oncall.Attempt) {
 		}
 		a.Number = d.Attempts
 	}()
-	if job.sender == nil {
+	if off := r.lanes.off(d.Endpoint, job.setup); off != "" {
+		return oncall.Attempt{Outcome: oncall.OutcomeRefused, Error: off}
+	}
+	if job.setup.sender == nil {
 		return oncall.Attempt{Outcome: oncall.OutcomeRefused, Error: "no longer configured: nothing here sends to " + string(d.Endpoint)}
 	}
 	ctx, cancel := context.WithTimeout(r.sending, hardTimeout)
 	defer cancel()
-	a = job.sender.SendGroup(ctx, *d, job.route, job.last)
+	a = job.setup.sender.SendGroup(ctx, *d, job.route, job.last)
 	switch a.Outcome {
 	case oncall.OutcomeDelivered, oncall.OutcomeRetry, oncall.OutcomeUnknown, oncall.OutcomeRefused, oncall.OutcomeGone:
 	default:

@@ -128,7 +128,7 @@ func (l *lanes) done(r result) {
 	case oncall.OutcomeRetry, oncall.OutcomeUnknown:
 		n.failing = true
 	case oncall.OutcomeGone:
-		n.off = "this endpoint answered 410 Gone at " + a.At.UTC().Format(time.RFC3339) + " and is off until the next reload"
+		n.off = goneText(a)
 	}
 }
 

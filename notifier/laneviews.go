@@ -15,6 +15,11 @@ type LaneView struct {
 	Off       string    // why nothing is sent until the next reload; "" if it is not off
 }
 
+// goneText says why an endpoint that answered 410 is off.
+func goneText(a oncall.Attempt) string {
+	return "this endpoint answered 410 Gone at " + a.At.UTC().Format(time.RFC3339) + " and is off until the next reload"
+}
+
 // views are the lanes that have something to say.
 func (l *lanes) views(now time.Time) map[oncall.Endpoint]LaneView {
 	l.mu.Lock()
