@@ -117,7 +117,11 @@ func (a *Adapter) act(ctx context.Context, number int64, t typed, v verb, who pe
 	if d.Reply == "" {
 		return fmt.Sprintf("Done: %s #%d.", t.verb, number), nil
 	}
-	return prose(d.Reply, 1000), nil
+	answer = prose(d.Reply, 1000)
+	if !c.Until.IsZero() && d.Changed { // the sentence is for everybody, and in UTC
+		answer += " (" + when(c.Until, true) + " for you)"
+	}
+	return answer, nil
 }
 
 // present answers a request that was handled before from how things stand.

@@ -55,11 +55,16 @@ func (a *Adapter) identify(ctx context.Context, c caller) person {
 		var ok bool
 		if m, ok = a.member(ctx, c.id); !ok {
 			p.unsure = true
-		} else if u, ok := userOf(users, m, home); ok && athome {
-			return known(u, c.id)
 		}
 		if m.loc != nil {
 			p.loc = m.loc
+		}
+		if u, found := userOf(users, m, home); ok && found && athome {
+			k := known(u, c.id)
+			if u.TimeZone == "" {
+				k.loc = p.loc
+			}
+			return k
 		}
 	}
 	p.foreign = athome && !home.has(c, m)

@@ -130,6 +130,19 @@ func TestNamedByMention(t *testing.T) {
 	})
 }
 
+// TestClocks has a day begin where people are: as configured, else where Slack says.
+func TestClocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := withEmails(t, newActs(two()...), slacktest.User{ID: "U04CARLA", Name: "carla", Email: "carla@shop.example", TimeZone: "Asia/Tokyo"})
+		for user, want := range map[string]string{"U04CARLA": "2000-01-02 00:00 UTC", "U02ANA": "2000-01-02 09:00 UTC"} {
+			a, err := w.slack.Command(t.Context(), tocsinURL, "snooze 42 until tomorrow", user)
+			if err != nil || !strings.Contains(a.Text, "|"+want+"> for you)") {
+				t.Errorf("%s: %+v, %v", user, a, err)
+			}
+		}
+	})
+}
+
 func TestOtherWorkspaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorkspace(t, newActs(two()...), func(c *Config, _ *slacktest.Options) { c.AllowUnknown = true })
