@@ -76,6 +76,7 @@ func (w *World) handler() (http.Handler, error) {
 	own.HandleFunc("GET /runbook", w.serveText(t, "runbook.html"))
 	own.HandleFunc("GET /prometheus/graph", w.serveGraph(t))
 	own.Handle("GET /static/", http.StripPrefix("/static/", http.FileServerFS(static)))
+	own.HandleFunc("GET /file", w.serveFile)
 	own.HandleFunc("POST /press", w.servePress)
 	own.HandleFunc("POST /command", w.serveCommand)
 	own.HandleFunc("POST /restart", w.serveDeed(func(context.Context) error { w.restartService("You restart"); return nil }))
@@ -197,7 +198,25 @@ func (w *World) servePress(rw http.ResponseWriter, r *http.Request) {
 		http.Error(rw, "that message is gone", http.StatusNotFound)
 		return
 	}
+	if option := r.FormValue("option"); option != "" {
+		w.finish(rw, r, accepted(w.slack.Select(r.Context(), base, m, r.FormValue("action"), option, p.slack)))
+		return
+	}
 	w.finish(rw, r, w.press(r.Context(), base, m, r.FormValue("action"), p.slack))
+}
+
+// serveFile answers a picture that was uploaded into a message.
+func (w *World) serveFile(rw http.ResponseWriter, r *http.Request) {
+	m, _ := w.slack.Message(r.FormValue("channel"), r.FormValue("ts"))
+	for _, f := range m.Files {
+		if f.ID == r.FormValue("id") {
+			rw.Header().Set("Content-Type", "image/png")
+			rw.Header().Set("Cache-Control", "max-age=86400") // it never changes
+			_, _ = rw.Write(f.Data)                           // the browser is gone if this fails
+			return
+		}
+	}
+	http.NotFound(rw, r)
 }
 
 // serveCommand types a slash command as the visitor.

@@ -293,7 +293,11 @@ func (w *World) act(ctx context.Context, base string, r *run, todo deed, s situa
 }
 
 func (w *World) press(ctx context.Context, base string, m slacktest.Message, action, user string) error {
-	a, err := w.slack.Press(ctx, base, m, action, user)
+	return accepted(w.slack.Press(ctx, base, m, action, user))
+}
+
+// accepted turns an answer that is no success into an error.
+func accepted(a slacktest.Answer, err error) error {
 	if err == nil && a.Status != http.StatusOK {
 		err = fmt.Errorf("tocsin answered a press with status %d", a.Status)
 	}

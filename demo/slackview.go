@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"html/template"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -29,6 +30,7 @@ type post struct {
 	Typed   bool          // a command that somebody typed
 	Text    template.HTML // where there are no blocks
 	Blocks  []blockView
+	Images  []imageView
 	Edited  int // how often it was redrawn
 	Replies []post
 }
@@ -41,12 +43,17 @@ type blockView struct {
 	Buttons []buttonView
 }
 
+// buttonView is a button, or a menu where there are Options.
 type buttonView struct {
 	Action  string
 	Text    string
 	Style   string // primary, danger, or ""
 	Confirm string // a question that is asked first, "" for none
+	Options []string
 }
+
+// imageView is a picture in a thread.
+type imageView struct{ Src, Alt string }
 
 // The parts of Block Kit that tocsin sends; unknown blocks are shown by their type, not dropped.
 type (
@@ -54,13 +61,21 @@ type (
 		Type string `json:"type"`
 		Text string `json:"text"`
 	}
+	kitOption struct {
+		Text kitText `json:"text"`
+	}
 	kitElement struct {
 		Type     string          `json:"type"`
 		Text     json.RawMessage `json:"text"` // a string in a context block, an object in a button
 		ActionID string          `json:"action_id"`
-		Style    string          `json:"style"`
-		AltText  string          `json:"alt_text"`
-		Confirm  *struct {
+		Hint     kitText         `json:"placeholder"`
+		Options  []kitOption     `json:"options"`
+		Groups   []struct {
+			Options []kitOption `json:"options"`
+		} `json:"option_groups"`
+		Style   string `json:"style"`
+		AltText string `json:"alt_text"`
+		Confirm *struct {
 			Title kitText `json:"title"`
 			Text  kitText `json:"text"`
 		} `json:"confirm"`
@@ -132,6 +147,9 @@ func stamp(t time.Time) string {
 func (m mrkdwn) post(msg slacktest.Message) post {
 	p := post{Key: msg.Channel + "-" + strings.ReplaceAll(msg.TS, ".", "-"), Channel: msg.Channel, TS: msg.TS,
 		Time: hhmm(m.clock.story(slackTime(msg.TS))), From: "tocsin", Private: m.users[msg.To], Edited: len(msg.History)}
+	for _, f := range msg.Files {
+		p.Images = append(p.Images, imageView{"/file?" + url.Values{"channel": {msg.Channel}, "ts": {msg.TS}, "id": {f.ID}}.Encode(), f.Alt})
+	}
 	if p.Blocks = m.blocks(msg.Blocks); len(p.Blocks) == 0 {
 		p.Text = m.html(msg.Text)
 	}
@@ -186,6 +204,10 @@ func (m mrkdwn) text(t kitText) template.HTML {
 func buttonsOf(elements []kitElement) []buttonView {
 	var out []buttonView
 	for _, e := range elements {
+		if e.Type == "static_select" || e.Type == "overflow" {
+			out = append(out, menuOf(e))
+			continue
+		}
 		var text kitText
 		if e.Type != "button" || json.Unmarshal(e.Text, &text) != nil {
 			continue
@@ -197,4 +219,23 @@ func buttonsOf(elements []kitElement) []buttonView {
 		out = append(out, b)
 	}
 	return out
+}
+
+// menuOf is a menu without what opens a dialog, which ends in an ellipsis: dialogs are not drawn here, and the same can be
+// typed as a command.
+func menuOf(e kitElement) buttonView {
+	v := buttonView{Action: e.ActionID, Text: e.Hint.Text}
+	if v.Text == "" {
+		v.Text = "⋯"
+	}
+	all := e.Options
+	for _, g := range e.Groups {
+		all = append(all, g.Options...)
+	}
+	for _, o := range all {
+		if !strings.HasSuffix(o.Text.Text, "…") {
+			v.Options = append(v.Options, o.Text.Text)
+		}
+	}
+	return v
 }

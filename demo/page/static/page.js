@@ -113,6 +113,13 @@ document.addEventListener("submit", async (event) => {
   }
 });
 
+// A menu acts when something is chosen from it, and shows its name again.
+document.addEventListener("change", (event) => {
+  if (!event.target.matches("select[data-go]") || !event.target.value) return;
+  event.target.form.requestSubmit();
+  event.target.value = "";
+});
+
 function choose(tab) {
   box.dataset.tab = tab;
   for (const t of document.querySelectorAll(".tabs [data-tab]")) t.setAttribute("aria-selected", String(t.dataset.tab === tab));
