@@ -23,6 +23,9 @@ type facts struct {
 
 func factsOf(in oncall.Incident, externalURL string) facts {
 	f := facts{IncidentView: oncall.View(in, externalURL)}
+	if in.Number == 0 { // a test page, about an incident that is in no store
+		f.URL = ""
+	}
 	for _, a := range in.Alerts {
 		if a.State == oncall.StateFiring {
 			f.firing = append(f.firing, a)
@@ -48,11 +51,22 @@ func link(s string) string {
 
 // title names the incident with its number, and says how many alerts it has if that is more than one.
 func (f *facts) title(limit int) string {
-	number, more := fmt.Sprintf("#%d ", f.Number), ""
+	number, more := f.number(), ""
+	if number != "" {
+		number += " "
+	}
 	if n := len(f.firing); n > 1 {
 		more = fmt.Sprintf(" (%d alerts firing)", n)
 	}
 	return number + cut(f.Title, max(1, limit-len(number)-len(more))) + more
+}
+
+// number is the incident's, "" for that of a test page.
+func (f *facts) number() string {
+	if f.Number == 0 {
+		return ""
+	}
+	return fmt.Sprintf("#%d", f.Number)
 }
 
 // label returns the value of the first of some labels that all alerts share, "" if they share none.

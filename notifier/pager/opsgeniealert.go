@@ -115,7 +115,7 @@ func split(s string, most int) (out []string) {
 func (f *facts) opsgenieDetails(words map[string]any) map[string]string {
 	d := f.Labels.Map()
 	for key, value := range map[string]string{
-		"incident": f.URL, "number": fmt.Sprintf("#%d", f.Number), "escalation": f.Escalation, "runbook": f.runbook, "graph": f.graph,
+		"incident": f.URL, "number": f.number(), "escalation": f.Escalation, "runbook": f.runbook, "graph": f.graph,
 		"alerts_firing": fmt.Sprint(len(f.firing)), "alerts_total": fmt.Sprint(f.AlertsTotal), failedKey: text(words, failedKey),
 	} {
 		if value != "" {

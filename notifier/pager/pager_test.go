@@ -159,6 +159,36 @@ func TestSignatureOfTheSpecification(t *testing.T) {
 	})
 }
 
+// TestRotation replaces a secret: at every moment the receiver, which knows one of them, takes the page.
+func TestRotation(t *testing.T) {
+	takes := func(signed []string, knows string) bool {
+		var c capture
+		p := newPager(t, "http://pager.invalid/x", func(c *pager.Config) { c.Secrets = signed }, &c)
+		m := message("msg_a")
+		if a := p.Send(t.Context(), m); a.Outcome != oncall.OutcomeDelivered {
+			t.Fatalf("%+v", a)
+		}
+		w, err := standardwebhooks.NewWebhook(knows)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w.Verify(m.Delivery.Body, c.last.Header) == nil
+	}
+	const old, next = secret, another
+	for i, step := range []struct {
+		signed []string
+		knows  string
+		taken  bool
+	}{
+		{[]string{old}, old, true}, {[]string{next, old}, old, true}, {[]string{next, old}, next, true}, {[]string{next}, next, true},
+		{[]string{next}, old, false}, // the old one has no say any more
+	} {
+		if got := takes(step.signed, step.knows); got != step.taken {
+			t.Errorf("step %d: taken %v, want %v", i+1, got, step.taken)
+		}
+	}
+}
+
 func TestAnswers(t *testing.T) {
 	for _, c := range []struct {
 		status  int

@@ -88,6 +88,20 @@ func TestPagerDutyEvents(t *testing.T) {
 	}
 }
 
+// TestTestPages: a page that tests a receiver is about no incident that anybody could look at.
+func TestTestPages(t *testing.T) {
+	test := oncall.TestPage{Receiver: "duty", Actor: "ana", At: time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC)}
+	far := pagertest.NewPagerDuty(routingKey)
+	d, in := test.Make(pdEndpoint, oncall.Policy{})
+	a := newPagerDuty(t, account(t, "https://events.pagerduty.com/v2/enqueue", routingKey), pager.AccountOptions{Transport: far}).Send(t.Context(), notifier.Message{Delivery: d, Incident: in})
+	if a.Outcome != oncall.OutcomeDelivered {
+		t.Fatalf("%+v", a)
+	}
+	if e := far.Events()[0]; e.Payload.Summary != "TEST: page to receiver duty" || len(e.Links) > 0 {
+		t.Errorf("%q with links %v", e.Payload.Summary, e.Links)
+	}
+}
+
 // TestPagerDutySays: what a refusal says comes back, without the key.
 func TestPagerDutySays(t *testing.T) {
 	far := pagertest.NewPagerDuty(routingKey)

@@ -125,10 +125,13 @@ func pdImages(words map[string]any) (out []pdImage) {
 // text. Counts are exact.
 func (f *facts) details(most, limit int) map[string]any {
 	d := map[string]any{
-		"incident": fmt.Sprintf("#%d", f.Number), "state": string(f.State), "escalation": f.Escalation, "why": cut(f.Why, limit),
+		"state": string(f.State), "escalation": f.Escalation, "why": cut(f.Why, limit),
 		"num_firing": fmt.Sprint(len(f.firing)), "num_resolved": fmt.Sprint(len(f.resolved)), // texts, as Alertmanager's are
 		"labels": shortMap(f.Labels.Map(), limit),
 		"firing": alertViews(f.firing, most, limit), "resolved": alertViews(f.resolved, most, limit),
+	}
+	if n := f.number(); n != "" {
+		d["incident"] = n
 	}
 	if f.Severity != "" {
 		d["severity"] = cut(f.Severity, limit)
