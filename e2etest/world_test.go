@@ -217,19 +217,32 @@ type incident struct {
 		Labels       map[string]string
 		UnknownSince time.Time `json:"unknown_since"`
 	}
-	Timeline []struct {
-		Kind string
-		Text string
-	}
-	Deliveries []struct {
-		Key      string
-		Endpoint string
-		Kind     string
-		State    string
-		Attempts []struct {
-			Outcome string
-			Status  int
-		}
+	Timeline    []timelineEntry
+	Deliveries  []deliveryView
+	Escalation  string
+	Round       int
+	TriggeredAt time.Time `json:"triggered_at"`
+	NextAt      time.Time `json:"next_at"`
+}
+
+type timelineEntry struct {
+	At   time.Time
+	Kind string
+	Text string
+}
+
+type deliveryView struct {
+	Key       string
+	Endpoint  string
+	Kind      string
+	State     string
+	Round     int
+	Tier      int
+	Made      int       `json:"attempts_made"`
+	CreatedAt time.Time `json:"created_at"`
+	Attempts  []struct {
+		Outcome string
+		Status  int
 	}
 }
 
