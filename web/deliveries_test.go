@@ -89,7 +89,7 @@ func TestThePagesOfDeliveries(t *testing.T) {
 		"/deliveries":                         {"triggered to user ana", "page:phone/0", "HTTP 401", `href="?before=msg_old"`, `<option>refused</option>`},
 		"/deliveries?state=refused&incident=": {"<option selected>refused</option>", "before=msg_old&amp;incident=&amp;state=refused"},
 		"/deliveries/msg_old":                 {"refused with 401", "&lt;b&gt;busy&lt;/b&gt;", "POST https://sms.example/…", "webhook-signature: &lt;masked&gt;", ">Send again<", "/hooks/ack/&lt;secret&gt;"},
-		"/endpoints":                          {"it answered 410", "sms.example resolves to 10.0.0.1", "3 waiting", "<option>phone</option>", ">ready<"},
+		"/endpoints":                          {"it answered 410", "sms.example resolves to 10.0.0.1", "3 waiting", "<option>phone</option>", ">ready<", ">off<"},
 		"/incidents/42":                       {`href="../deliveries?incident=42"`},
 	} {
 		rec := ask(h, "GET", target, "")
