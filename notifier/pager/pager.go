@@ -102,22 +102,6 @@ func (p *Pager) Close() {
 	}
 }
 
-// Probe looks up where the endpoints' names lead now, and says of each what would be wrong with a page that is sent. A
-// page must not find that out in the night.
-func (p *Pager) Probe(ctx context.Context) map[oncall.Endpoint]string {
-	wrong := map[oncall.Endpoint]string{}
-	for name, e := range p.endpoints {
-		refusal, err := outgoing.Lookup(ctx, e.config.HTTP, e.options)
-		switch {
-		case refusal != nil:
-			wrong[name] = refusal.Error()
-		case err != nil:
-			wrong[name] = e.Redact.Clean(err.Error())
-		}
-	}
-	return wrong
-}
-
 // String names the sender without what it holds.
 func (p *Pager) String() string { return fmt.Sprintf("pager with %d endpoints", len(p.endpoints)) }
 
