@@ -14,6 +14,7 @@ import (
 func (l *loading) check() {
 	p := &l.plan.Policy
 	p.Users, p.Escalations, p.Receivers = map[string]oncall.User{}, map[string]oncall.Escalation{}, map[string]oncall.Receiver{}
+	l.inFirstWorkspace()
 	usersAt := map[string]problem.Place{}
 	for _, u := range l.users {
 		if len(u.Value.Contacts) == 0 && u.Value.Slack != "" && l.plan.Slack != nil {
@@ -43,10 +44,9 @@ func (l *loading) check() {
 			withoutDefault = withoutDefault || ref.Name == ""
 			l.checkEscalation(ref)
 		case string(oncall.TargetSlack):
-			if l.plan.Slack == nil {
-				l.add(ref.At.Errorf("there is no section slack to reach %q with", ref.Name).
-					WithHint("add slack: {bot_token_file: …, signing_secret_file: …}"))
-			}
+			l.checkChannel(ref)
+		case oncall.RefWorkspace:
+			l.checkWorkspace(ref, ref.Name)
 		case string(oncall.TargetReceiver):
 			l.checkReceiver(ref)
 		case string(oncall.TargetUser):

@@ -17,7 +17,6 @@ import (
 
 	"tocsin/notifier/outgoing"
 	"tocsin/notifier/pager"
-	"tocsin/notifier/slack"
 	"tocsin/notifier/watchdog"
 	"tocsin/oncall"
 	"tocsin/problem"
@@ -145,8 +144,7 @@ func (l *loading) sections(b *block) {
 	var p problem.List
 	l.farEnds(b)
 	if b.Slack != nil {
-		l.plan.Slack, p = slack.DecodeConfig(l.doc, b.Slack)
-		l.problems = append(l.problems, p...)
+		l.slack(b.Slack)
 	}
 	for _, d := range []struct {
 		from problem.At[time.Duration]

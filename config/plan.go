@@ -41,7 +41,8 @@ type Plan struct {
 	Policy             oncall.Policy            // without ExternalURL and LinkKey, which cmd adds
 	Heartbeats         []oncall.Heartbeat       // in order of the file
 	Watchdog           *watchdog.Config         // nil: no pulse is sent
-	Slack              *slack.Config            // nil: no Slack
+	Slack              *slack.Config            // the first of Workspaces; nil: no Slack
+	Workspaces         []slack.Config           // of Slack, in order of the file
 	Outgoing           outgoing.Policy          // what tocsin's own senders may connect to
 	Pages              map[oncall.Endpoint]pager.Config
 	PagerDuty          map[oncall.Endpoint]pager.Account // entries that incidents are brought to with acknowledgements

@@ -34,7 +34,7 @@ const RefInterval = "time interval"
 
 type userBlock struct {
 	Name     problem.At[string] `yaml:"name"`
-	Slack    problem.At[string] `yaml:"slack"`
+	Slack    *yaml.Node         `yaml:"slack"`
 	Email    problem.At[string] `yaml:"email"`
 	TimeZone problem.At[string] `yaml:"time_zone"`
 	Contacts []*yaml.Node       `yaml:"contacts"`
@@ -47,11 +47,6 @@ type contactBlock struct {
 	Receiver problem.At[string]        `yaml:"receiver"`
 }
 
-var (
-	slackUserID  = regexp.MustCompile(`^[UW][A-Z0-9]+$`)
-	slackChannel = regexp.MustCompile(`^(#[^\s#@A-Z.,:;!?"'<>]{1,80}|[CGD][A-Z0-9]{2,})$`)
-)
-
 // DecodeUsers decodes the users section: each user at the place of its name, in order of the file.
 func DecodeUsers(d *problem.Document, n *yaml.Node) (users []problem.At[User], refs []Ref, problems problem.List) {
 	var nodes []*yaml.Node
@@ -61,18 +56,10 @@ func DecodeUsers(d *problem.Document, n *yaml.Node) (users []problem.At[User], r
 		var b userBlock
 		problems = append(problems, d.Decode(node, &b)...)
 		problems = append(problems, checkName(d.At(node), b.Name, "user")...)
-		u := User{Name: b.Name.Value, Slack: b.Slack.Value, Email: b.Email.Value, TimeZone: b.TimeZone.Value}
+		u, inSlack, l := decodeSlackID(d, b.Slack, b.Name.Value, slackIDs)
+		u.Name, u.Email, u.TimeZone = b.Name.Value, b.Email.Value, b.TimeZone.Value
+		refs, problems = append(refs, inSlack...), append(problems, l...)
 		problems = append(problems, checkEmail(b, emails)...)
-		if b.Slack.IsSet() {
-			if !slackUserID.MatchString(u.Slack) {
-				problems = append(problems, b.Slack.Place.Errorf("expected a Slack user ID such as U02ANA, found %q", u.Slack).
-					WithHint("in Slack: the person's profile, then Copy member ID"))
-			} else if other, ok := slackIDs[u.Slack]; ok {
-				problems = append(problems, b.Slack.Place.Errorf("the Slack ID %s is user %q's already", u.Slack, other).
-					WithHint("each press must belong to one person"))
-			}
-			slackIDs[u.Slack] = u.Name
-		}
 		// The empty name and "Local" are accepted by LoadLocation, and mean another zone on another machine.
 		loc, err := time.LoadLocation(u.TimeZone)
 		if b.TimeZone.IsSet() && (err != nil || u.TimeZone == "" || u.TimeZone == "Local") {
@@ -159,7 +146,7 @@ func decodeContacts(d *problem.Document, user userBlock) (contacts []Contact, re
 			refs = append(refs, Ref{string(TargetSlack), c.Slack, b.Slack.Place})
 			if c.Slack != "dm" {
 				problems = append(problems, checkChannel(b.Slack, `"dm", or `)...)
-			} else if !user.Slack.IsSet() {
+			} else if user.Slack == nil {
 				problems = append(problems, b.Slack.Place.Errorf("user %q has no Slack ID to send a direct message to", user.Name.Value).
 					WithHint("add slack: U… to the user; an email says who presses a button, not where to write"))
 			}
@@ -167,17 +154,6 @@ func decodeContacts(d *problem.Document, user userBlock) (contacts []Contact, re
 		contacts = append(contacts, c)
 	}
 	return contacts, refs, problems
-}
-
-func checkChannel(c problem.At[string], or string) problem.List {
-	if slackChannel.MatchString(c.Value) {
-		return nil
-	}
-	p := c.Place.Errorf("expected %sa Slack channel such as '#alerts' (in quotes) or its ID, found %q", or, c.Value)
-	if slackChannel.MatchString("#" + c.Value) {
-		p = p.WithHint("did you mean '#%s'?", c.Value)
-	}
-	return problem.List{p}
 }
 
 type receiverBlock struct {

@@ -85,7 +85,7 @@ func (t Target) String() string { return string(t.Kind) + " " + t.Name }
 // User is a person: how to recognise and how to reach them.
 type User struct {
 	Name     string
-	Slack    string // Slack user ID, "" if none
+	Slack    string // where they get direct messages: a Slack user ID, "" if none; name/ID where it is not in the first workspace
 	Email    string // by which Slack's members are recognised where Slack says that it is verified; "" if none
 	TimeZone string // IANA name, "" for UTC
 	Contacts []Contact
@@ -93,6 +93,8 @@ type User struct {
 	// own; empty: from 9 to 18 o'clock on every day.
 	Daytime  Restriction
 	Location *time.Location // of TimeZone; nil: UTC
+	// SlackElsewhere are their IDs in further Slack workspaces, by the workspace's name ("" for the first one).
+	SlackElsewhere map[string]string
 }
 
 // Contact is one contact rule: After counts from the user's notification. Exactly one of Slack and

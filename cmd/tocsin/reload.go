@@ -32,7 +32,7 @@ type generation struct {
 	policy   oncall.Policy
 	eval     evaluator.Plan
 	backends map[string]*promquery.Client
-	slack    *slack.Adapter // nil: no Slack
+	slack    *slack.Workspaces // nil: no Slack
 	pager    *pager.Pager
 	duty     *pager.PagerDuty
 	genie    *pager.Opsgenie
@@ -98,10 +98,10 @@ func (d *daemon) build(plan *config.Plan, before *generation) (*generation, erro
 	}
 	switch {
 	case plan.Slack == nil:
-	case before != nil && before.slack != nil && reflect.DeepEqual(plan.Slack, before.plan.Slack):
+	case before != nil && before.slack != nil && reflect.DeepEqual(plan.Workspaces, before.plan.Workspaces) && reflect.DeepEqual(plan.Outgoing, before.plan.Outgoing):
 		g.slack, g.metrics = before.slack, before.metrics
 	default:
-		g.slack = slack.New(*plan.Slack, slack.Options{Acts: d.acts, Overrides: d.overrides, Openings: d.acts, Silences: d.silences, Series: chartSource{d}, Policy: d.policy, Logger: d.log.With("component", "slack"), Registerer: g.metrics})
+		g.slack = slack.NewWorkspaces(plan.Workspaces, slack.Options{Acts: d.acts, Overrides: d.overrides, Openings: d.acts, Silences: d.silences, Series: chartSource{d}, Policy: d.policy, Logger: d.log.With("component", "slack"), Registerer: g.metrics}, slackClients(plan))
 	}
 	return g, nil
 }
@@ -135,6 +135,9 @@ func (d *daemon) enact(g *generation) {
 			before.metrics.retire(d.registry)
 		}
 		g.metrics.activate(d.registry)
+		if g.slack != nil {
+			g.slack.Start()
+		}
 	}
 	if before != nil {
 		before.sending.retire(d.registry)

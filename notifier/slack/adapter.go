@@ -17,7 +17,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -62,8 +61,7 @@ type Options struct {
 	Logger     *slog.Logger          // nil: slog.Default()
 	Registerer prometheus.Registerer // nil: no metrics
 	HTTPClient *http.Client          // for all requests to Slack; nil: one with a timeout of 10 s. It is copied and follows no redirects.
-	// Dial opens the connections of Socket Mode; nil: as the machine does.
-	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	Dial       Dialer                // opens the connections of Socket Mode; nil: as the machine does
 }
 
 const (
@@ -88,7 +86,8 @@ type Adapter struct {
 
 	sent, asked, private *prometheus.CounterVec
 
-	dial                func(ctx context.Context, network, addr string) (net.Conn, error) // nil: as the machine does
+	place               string // in addresses: the workspace's name, "" for the first one
+	dial                Dialer // nil: as the machine does
 	sockets             sockets
 	links               prometheus.Gauge       // connections of Socket Mode
 	unlinked, envelopes *prometheus.CounterVec // ends of them, by reason; requests over them, by type and outcome
@@ -125,7 +124,7 @@ func New(cfg Config, o Options) *Adapter {
 	}
 	client := http.Client{Timeout: sendTimeout}
 	if o.HTTPClient != nil {
-		client = *o.HTTPClient
+		client, a.idle = *o.HTTPClient, o.HTTPClient.CloseIdleConnections
 	} else if t, ok := http.DefaultTransport.(*http.Transport); ok {
 		t = t.Clone()
 		client.Transport, a.idle = t, t.CloseIdleConnections

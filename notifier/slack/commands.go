@@ -232,7 +232,7 @@ func concerns(in oncall.Incident, who person, kind oncall.CommandKind) bool {
 		return false
 	}
 	for _, t := range in.Told {
-		if (who.user != "" && t.User == who.user) || (who.id != "" && t.Endpoint == oncall.SlackEndpoint(who.id)) {
+		if (who.user != "" && t.User == who.user) || (who.id != "" && t.Endpoint == oncall.SlackEndpoint(oncall.JoinWorkspace(who.place, who.id))) {
 			return true
 		}
 	}

@@ -6,6 +6,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"tocsin/oncall"
 	"tocsin/problem"
 )
 
@@ -28,6 +29,9 @@ const (
 )
 
 type block struct {
+	Name              problem.At[string] `yaml:"name"`
+	AppTokenFile      problem.At[string] `yaml:"app_token_file"`
+	AppTokenEnv       problem.At[string] `yaml:"app_token_env"`
 	BotTokenFile      problem.At[string] `yaml:"bot_token_file"`
 	BotTokenEnv       problem.At[string] `yaml:"bot_token_env"`
 	SigningSecretFile problem.At[string] `yaml:"signing_secret_file"`
@@ -38,14 +42,11 @@ type block struct {
 	Charts            *bool              `yaml:"charts"`
 }
 
-// ExplainKey refuses secrets in the file, and what a later build will do.
+// ExplainKey refuses secrets in the file.
 func (block) ExplainKey(key string) (message, hint string) {
 	switch key {
-	case "bot_token", "signing_secret":
+	case "bot_token", "signing_secret", "app_token":
 		return problem.LiteralSecret(key)
-	case "app_token_file", "app_token_env", "app_token":
-		return "Socket Mode (" + key + ") is not supported by this build yet",
-			"no press would arrive: give Slack the URLs /slack/commands and /slack/interactions, and set signing_secret_file"
 	}
 	return "", ""
 }
@@ -64,6 +65,13 @@ func DecodeConfig(d *problem.Document, n *yaml.Node) (*Config, problem.List) {
 			problems = append(problems, b.APIURL.Place.Errorf("the URL must have no query, user or password: methods are appended to it"))
 		} else if u != nil {
 			c.APIURL = strings.TrimRight(u.String(), "/") + "/"
+		}
+	}
+	if b.Name.IsSet() {
+		c.Name = b.Name.Value
+		if !oncall.WorkspaceName.MatchString(c.Name) {
+			problems = append(problems, b.Name.Place.Errorf("expected a name for the Slack workspace such as shop, found %q", c.Name).
+				WithHint("small letters, digits, _ and -; channels are then written shop/#alerts"))
 		}
 	}
 	if b.Command.IsValid() {
@@ -85,8 +93,63 @@ func DecodeConfig(d *problem.Document, n *yaml.Node) (*Config, problem.List) {
 		l = b.checkBotToken(c.BotToken)
 	}
 	problems = append(problems, l...)
-	c.SigningSecret, l = d.Secret(d.At(n), "signing_secret", b.SigningSecretFile, b.SigningSecretEnv)
-	return c, append(problems, l...)
+	c.AppToken, l = b.appToken(d, n)
+	problems = append(problems, l...)
+	if !b.AppTokenFile.IsSet() && !b.AppTokenEnv.IsSet() || b.SigningSecretFile.IsSet() || b.SigningSecretEnv.IsSet() {
+		c.SigningSecret, l = d.Secret(d.At(n), "signing_secret", b.SigningSecretFile, b.SigningSecretEnv)
+		problems = append(problems, l...)
+	}
+	return c, problems
+}
+
+// DecodeConfigs decodes the slack section: one workspace, or a list of them with names, the first of which is meant where
+// a channel names none. The configurations are usable only where there are no errors.
+func DecodeConfigs(d *problem.Document, n *yaml.Node) (all []Config, problems problem.List) {
+	if n.Kind != yaml.SequenceNode {
+		c, problems := DecodeConfig(d, n)
+		return []Config{*c}, problems
+	}
+	if len(n.Content) == 0 {
+		return nil, problem.List{d.At(n).Errorf("the list of Slack workspaces is empty").WithHint("leave the section out if there is none")}
+	}
+	seen := map[string]bool{}
+	for _, item := range n.Content {
+		c, l := DecodeConfig(d, item)
+		problems = append(problems, l...)
+		switch {
+		case item.Kind == yaml.MappingNode && c.Name == "":
+			problems = append(problems, d.At(item).Errorf("each Slack workspace of a list needs a name").
+				WithHint("such as name: shop; its channels are then shop/#alerts"))
+		case seen[c.Name]:
+			problems = append(problems, d.At(item).Errorf("the Slack workspace %q is defined twice", c.Name))
+		}
+		seen[c.Name] = true
+		all = append(all, *c)
+	}
+	return all, problems
+}
+
+// appToken reads the token of Socket Mode, "" where none is named.
+func (b block) appToken(d *problem.Document, n *yaml.Node) (string, problem.List) {
+	at := b.AppTokenFile.Place
+	if b.AppTokenEnv.IsSet() {
+		at = b.AppTokenEnv.Place
+	} else if !b.AppTokenFile.IsSet() {
+		return "", nil
+	}
+	token, l := d.Secret(d.At(n), "app_token", b.AppTokenFile, b.AppTokenEnv)
+	if len(l) > 0 {
+		return "", l
+	}
+	const hint = "in Slack: your app, Basic Information, App-Level Tokens, with the scope connections:write"
+	switch {
+	case strings.HasPrefix(token, "xapp-"):
+	case strings.HasPrefix(token, "xoxb-"), strings.HasPrefix(token, "xoxp-"):
+		l = problem.List{at.Errorf("this is a Slack token of another kind (%s…): an app-level token is needed (xapp-…)", token[:4]).WithHint(hint)}
+	default:
+		l = problem.List{at.Warnf("this does not look like an app-level token of Slack (xapp-…)").WithHint(hint)}
+	}
+	return token, l
 }
 
 // checkBotToken tells the kinds of Slack tokens apart: with the wrong one every message would be refused.

@@ -73,7 +73,7 @@ func (a *Adapter) pageByHand(ctx context.Context, t typed, who person, request s
 // whom finds who is meant. Nobody is paged on a guess.
 func (a *Adapter) whom(ctx context.Context, t typed, who person) (escalation, user, complaint string) {
 	p := a.policy()
-	user, isUser := findUser(t.user, p.Users, who)
+	user, isUser := findUser(t.user, a.users(), who)
 	_, isEscalation := p.Escalations[t.group]
 	isEscalation = isEscalation && t.group != ""
 	switch {

@@ -29,6 +29,7 @@ type person struct {
 	name    string         // for the timeline
 	user    string         // name of the configured user, "" for others
 	id      string         // Slack's
+	place   string         // in addresses, their workspace: "" for the first one
 	may     bool           // may act
 	unsure  bool           // Slack could not be asked in time who that is
 	foreign bool           // of another workspace: sees nothing either
@@ -38,7 +39,13 @@ type person struct {
 // identify finds out who somebody is. It asks Slack only about people that the configuration does not name by their
 // ID, and does not wait for it longer than a press may take.
 func (a *Adapter) identify(ctx context.Context, c caller) person {
-	users := a.policy().Users
+	p := a.recognise(ctx, c)
+	p.place = a.place
+	return p
+}
+
+func (a *Adapter) recognise(ctx context.Context, c caller) person {
+	users := a.users()
 	if u, ok := userBySlackID(users, c.id); ok {
 		return known(u, c.id)
 	}
@@ -160,7 +167,7 @@ func refusal(p person) string {
 // named finds the configured user that somebody wrote or chose: an ID of Slack's, escaped or plain, a name, or me. The
 // complaint is mrkdwn.
 func (a *Adapter) named(ctx context.Context, text string, me person) (user, complaint string) {
-	users := a.policy().Users
+	users := a.users()
 	if user, ok := findUser(text, users, me); ok {
 		return user, ""
 	}

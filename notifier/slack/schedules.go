@@ -183,7 +183,7 @@ func (a *Adapter) handoffText(h oncall.Handoff, open []oncall.Incident, now time
 
 // mention addresses a user where Slack knows them.
 func (a *Adapter) mention(user string) string {
-	if u := a.policy().Users[user]; u.Slack != "" {
+	if u := a.users()[user]; u.Slack != "" {
 		return "<@" + u.Slack + ">"
 	}
 	return actor(user)

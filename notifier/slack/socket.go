@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -47,6 +48,9 @@ const (
 	endUnopened = "not_opened"
 	endOther    = "other"
 )
+
+// Dialer opens a connection of the network.
+type Dialer func(ctx context.Context, network, addr string) (net.Conn, error)
 
 // SocketState is how Socket Mode stands. Its zero value is an adapter that does not use it.
 type SocketState struct {
