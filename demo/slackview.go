@@ -53,7 +53,10 @@ type buttonView struct {
 }
 
 // imageView is a picture in a thread.
-type imageView struct{ Src, Alt string }
+type imageView struct {
+	Src template.URL
+	Alt string
+}
 
 // The parts of Block Kit that tocsin sends; unknown blocks are shown by their type, not dropped.
 type (
@@ -148,7 +151,7 @@ func (m mrkdwn) post(msg slacktest.Message) post {
 	p := post{Key: msg.Channel + "-" + strings.ReplaceAll(msg.TS, ".", "-"), Channel: msg.Channel, TS: msg.TS,
 		Time: hhmm(m.clock.story(slackTime(msg.TS))), From: "tocsin", Private: m.users[msg.To], Edited: len(msg.History)}
 	for _, f := range msg.Files {
-		p.Images = append(p.Images, imageView{"/file?" + url.Values{"channel": {msg.Channel}, "ts": {msg.TS}, "id": {f.ID}}.Encode(), f.Alt})
+		p.Images = append(p.Images, imageView{template.URL("/file?" + url.Values{"channel": {msg.Channel}, "ts": {msg.TS}, "id": {f.ID}}.Encode()), f.Alt})
 	}
 	if p.Blocks = m.blocks(msg.Blocks); len(p.Blocks) == 0 {
 		p.Text = m.html(msg.Text)
@@ -198,7 +201,7 @@ func (m mrkdwn) text(t kitText) template.HTML {
 	if t.Type == "mrkdwn" {
 		return m.html(t.Text)
 	}
-	return template.HTML(strings.ReplaceAll(template.HTMLEscapeString(t.Text), "\n", "<br>")) //nolint:gosec // escaped
+	return template.HTML(strings.ReplaceAll(escapeSlack(t.Text), "\n", "<br>")) //nolint:gosec // escaped
 }
 
 func buttonsOf(elements []kitElement) []buttonView {

@@ -148,7 +148,7 @@ func TestAnyData(t *testing.T) {
 func TestWords(t *testing.T) {
 	for name, want := range map[string]string{
 		"one":      "Session memory high, 10:00 to 13:00 UTC. session-1:9100 rose from 35 % to 82.2 %. 1 more series. Fires above 80 %. Pending since 12:58 UTC. Firing since 13:00 UTC.",
-		"leak":     "Session memory leak, 10:00 to 12:20 UTC. session-1:9100 rose from 31 % to 67.8 %. session-2:9100 rose from 28 % to 57.8 %. Limit 100 %. Pending since 12:14 UTC. Firing since 12:17 UTC. At this pace it reaches 100 % at 16:18 CEST.",
+		"leak":     "Session memory leak, 10:00 to 12:20 UTC. session-1:9100 rose from 31 % to 67.8 %. session-2:9100 rose from 28 % to 57.8 %. Limit 100 %. Pending since 12:14 UTC. Firing since 12:17 UTC. At this pace it reaches 100 % at 14:18 UTC.",
 		"resolved": "Session memory high, 10:00 to 13:30 UTC. session-1:9100 fell from 35 % to 22.1 %. session-2:9100 rose from 30 % to 50.3 %. Fires above 80 %. Pending since 12:58 UTC. Firing since 13:00 UTC. Resolved at 13:17 UTC.",
 		"empty":    "x, 10:00 to 13:00 UTC.",
 	} {

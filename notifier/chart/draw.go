@@ -143,15 +143,15 @@ func (ch *Chart) limitWords() string {
 // reaches is the forecast in words.
 func (ch *Chart) reaches() string {
 	f := ch.Forecast
-	return "reaches " + ch.Unit.Format(f.Level) + " " + ch.moment(f.Reach)
+	return "reaches " + ch.Unit.Format(f.Level) + " " + ch.moment(f.Reach, ch.Zone)
 }
 
-// moment is an instant for people: in the zone of the chart, with the day where it is not the chart's own.
-func (ch *Chart) moment(t time.Time) string {
+// moment is an instant for people, with the day where it is not the chart's own. zone may be nil.
+func (ch *Chart) moment(t time.Time, in *time.Location) string {
 	t = t.UTC()
 	zone := "UTC"
-	if ch.Zone != nil {
-		t = t.In(ch.Zone)
+	if in != nil {
+		t = t.In(in)
 		zone, _ = t.Zone()
 	}
 	if t.Sub(ch.To).Abs() > 20*time.Hour {

@@ -14,10 +14,12 @@ func (p *picture) place() (rows int) {
 			continue
 		}
 		t := m.at.UTC()
-		if p.Zone != nil {
+		if p.Zone != nil { // the axis has two rows of hours: say which is meant
 			t = t.In(p.Zone)
+			m.label += t.Format(" 15:04 MST")
+		} else {
+			m.label += t.Format(" 15:04")
 		}
-		m.label += " " + t.Format("15:04")
 		p.marks = append(p.marks, m)
 	}
 	scratch := newCanvas(1, 1)

@@ -38,7 +38,7 @@ func (ch *Chart) Words() string {
 		}
 	}
 	if ch.Forecast != nil {
-		s = append(s, "At this pace it "+ch.reaches()+".")
+		s = append(s, "At this pace it reaches "+ch.Unit.Format(ch.Forecast.Level)+" "+ch.moment(ch.Forecast.Reach, nil)+".")
 	}
 	out := []rune(strings.Join(s, " "))
 	if len(out) > maxWords {
@@ -62,4 +62,19 @@ func (ch *Chart) went(l Line) string {
 		return fmt.Sprintf("%s rose from %s to %s.", l.Name, a, b)
 	}
 	return fmt.Sprintf("%s fell from %s to %s.", l.Name, a, b)
+}
+
+// Now is the latest of the first line in a few words: "session-1:9100 at 83.5 %"; "" where it has no value.
+func (ch *Chart) Now() string {
+	if len(ch.Lines) == 0 {
+		return ""
+	}
+	v, ok := last(ch.Lines[0].Points)
+	if !ok {
+		return ""
+	}
+	if ch.Lines[0].Name == "" {
+		return ch.Unit.Format(v.Value)
+	}
+	return ch.Lines[0].Name + " at " + ch.Unit.Format(v.Value)
 }

@@ -156,9 +156,9 @@ func instance(al oncall.IncidentAlert, differ []string, now time.Time) string {
 			break
 		}
 		if name == labels.AlertName || name == "instance" {
-			parts = append(parts, code(v, 60))
+			parts = append(parts, codeName(v, 50))
 		} else {
-			parts = append(parts, code(name+"="+v, 60))
+			parts = append(parts, codeName(name+"="+v, 50))
 		}
 	}
 	if len(parts) == 0 {

@@ -221,6 +221,7 @@ func TestText(t *testing.T) {
 		{"fit counts entities", fit("<<<<", 9), "&lt;&lt;…"},
 		{"prose", prose("*a* _b_ c_d ~e~ `f` <g>", 100), "∗a∗ ˍbˍ c_d ∼e∼ ˋfˋ &lt;g&gt;"},
 		{"code", code("a`b", 10), "`aˋb`"},
+		{"code name", codeName("pod-with-a-long-name-1:9100", 13), "`pod-wi…1:9100`"},
 		{"code empty", code("", 10), "` `"},
 		{"rtl", prose("ذا", 10), "\u2068ذا\u2069"},
 		{"link", link("https://a.example/?x=1&y=<z>|", "t"), "<https://a.example/?x=1&amp;y=%3Cz%3E%7C|t>"},

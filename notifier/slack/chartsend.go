@@ -20,8 +20,8 @@ import (
 
 const (
 	chartDataTimeout = 10 * time.Second
-	maxDrawing       = 2 // charts that are drawn at once; the others wait
-	maxCaption       = 1000
+	maxDrawing       = 2    // charts that are drawn at once; the others wait
+	maxAlt           = 1000 // characters
 )
 
 // drawing bounds what charts cost, over all workspaces.
@@ -98,7 +98,7 @@ func (a *Adapter) upload(ctx context.Context, number int64, picture []byte, word
 		ID  string `json:"file_id"`
 	}
 	e := a.exchange(ctx, "files.getUploadURLExternal", url.Values{"filename": {fmt.Sprintf("incident-%d.png", number)},
-		"length": {strconv.Itoa(len(picture))}, "alt_txt": {shorten(clean(words), maxCaption)}}, &where)
+		"length": {strconv.Itoa(len(picture))}, "alt_txt": {shorten(clean(words), maxAlt)}}, &where)
 	if e != nil {
 		if e.outcome == oncall.OutcomeUnknown { // nothing was posted by that
 			e.outcome = oncall.OutcomeRetry
@@ -139,5 +139,18 @@ func failed(at *oncall.Attempt, e *callError) error {
 	return e
 }
 
-// caption stands above the picture, and is all that a notification shows of it.
-func caption(c *chart.Chart) string { return "📈 " + prose(c.Words(), maxCaption) }
+// caption stands above the picture, and is all that a notification shows of it. What the picture says besides is its
+// alternative text.
+func caption(c *chart.Chart) string {
+	s := "📈 Chart"
+	if now := c.Now(); now != "" {
+		s = "📈 " + prose(now, 200)
+	}
+	if !c.Resolved.IsZero() {
+		return s + ", after it was resolved at " + moment(c.Resolved, c.To)
+	}
+	if f := c.Forecast; f != nil {
+		return s + ", *reaches " + prose(c.Unit.Format(f.Level), 30) + "* at " + moment(f.Reach, c.To) + " at this pace"
+	}
+	return s
+}

@@ -45,7 +45,7 @@ func (m measure) words(a summary) string {
 	if m.worst {
 		s = "worst " + s
 		if name := distinct(m.of, a); name != "" {
-			s += " on " + code(name, 60)
+			s += " on " + codeName(name, 40)
 		}
 	}
 	if m.threshold != "" {

@@ -125,6 +125,20 @@ func code(s string, n int) string {
 	return "`" + s + "`"
 }
 
+// codeName is code for a name that may be long: what is left out is left out of its middle, because names of one kind
+// begin alike and differ at their ends.
+func codeName(s string, n int) string { return code(middle(clean(s), n), n+10) }
+
+// middle cuts s to at most n characters.
+func middle(s string, n int) string {
+	r := []rune(s)
+	if len(r) <= n {
+		return s
+	}
+	tail := n / 2
+	return string(r[:n-tail-1]) + "…" + string(r[len(r)-tail:])
+}
+
 // codeBlock shows several lines of at most n characters together as they are.
 func codeBlock(s string, n int) string {
 	lines := strings.Split(strings.ReplaceAll(s, "\r\n", "\n"), "\n")
