@@ -70,7 +70,9 @@ func (d *daemon) build(plan *config.Plan, before *generation) (*generation, erro
 	g := &generation{plan: plan, policy: plan.Policy, metrics: &lateMetrics{}, sending: &lateMetrics{}}
 	g.policy.ExternalURL = strings.TrimSuffix(d.external.String(), "/")
 	g.policy.LinkKey = d.linkKey
-	g.policy.Charts = plan.Slack != nil && !plan.Slack.NoCharts
+	for _, w := range plan.Workspaces {
+		g.policy.Charts = g.policy.Charts || !w.NoCharts
+	}
 	var err error
 	if g.backends, err = backends(plan); err != nil {
 		return nil, err

@@ -47,6 +47,8 @@ func (a *Adapter) postChart(ctx context.Context, m notifier.Message, at *oncall.
 	switch {
 	case !ok || channel == "" || ts == "":
 		return errors.New("there is no message to put a chart under")
+	case a.cfg.NoCharts:
+		return errors.New("charts are switched off for this workspace")
 	case a.series == nil:
 		return errors.New("nobody can be asked for the data of a chart")
 	}
