@@ -69,6 +69,7 @@ type daemon struct {
 	deliveries *notifier.Deliveries
 	endpoints  *notifier.Endpoints
 	heartbeats *notifier.Heartbeats
+	builtins   *notifier.Builtins
 	watchdog   *watchdog.Watchdog
 	watchSince atomic.Int64 // nanoseconds: when this process took over, or a plan came into force
 	acts       *notifier.Acts
@@ -242,6 +243,7 @@ func (d *daemon) wire(ports *listeners) {
 		Logger: d.log.With("component", "overrides"), Registerer: d.registry})
 	d.handoffs = notifier.NewHandoffs(notifier.HandoffOptions{Store: d.store, Logger: d.log.With("component", "handoffs"), Registerer: d.registry})
 	d.heartbeats = notifier.NewHeartbeats(notifier.HeartbeatOptions{Store: d.store, Logger: d.log.With("component", "heartbeats"), Registerer: d.registry})
+	d.builtins = notifier.NewBuiltins(notifier.BuiltinOptions{Store: d.store, Findings: d.findings, External: d.externalLabels, Logger: d.log.With("component", "builtins")})
 	d.watchdog = watchdog.New(watchdog.Options{Checks: d.selfChecks(), Version: version.Version, Logger: d.log.With("component", "watchdog"), Registerer: d.registry})
 	d.loops.Store(&loops{d.dispatcher, d.incidents, d.deliveries, make(chan struct{}, 1), d.heartbeats})
 	d.hooks = pager.NewHooks(pager.HookOptions{Acts: d.acts, Policy: d.policy, Logger: d.log.With("component", "hooks"), Registerer: d.registry})
@@ -324,6 +326,8 @@ func (d *daemon) hold(ctx context.Context, lease oncall.Lease, aliveAt time.Time
 	g.Go(func() error { return d.deliveries.Run(ctx, lease) })
 	g.Go(func() error { return d.handoffs.Run(ctx, lease) })
 	g.Go(func() error { return d.heartbeats.Run(ctx, lease, aliveAt) })
+	g.Go(func() error { return d.builtins.Run(ctx, lease) })
+	g.Go(func() error { d.probeSlack(ctx); return nil })
 	g.Go(func() error { d.watchdog.Run(ctx, lease); return nil })
 	return g.Wait()
 }

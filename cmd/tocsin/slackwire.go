@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"time"
 
 	"tocsin/config"
+	"tocsin/notifier"
 	"tocsin/notifier/outgoing"
 	"tocsin/notifier/slack"
 )
@@ -28,5 +30,39 @@ func slackClients(plan *config.Plan) func(slack.Config) (*http.Client, slack.Dia
 			panic(err) // the settings are ours: no input can cause it
 		}
 		return client, outgoing.Dial(settings, o)
+	}
+}
+
+// findings is what is wrong with our own ways of telling people.
+func (d *daemon) findings() []notifier.Finding {
+	if g := d.live.Load(); g != nil && g.slack != nil {
+		return g.slack.Findings()
+	}
+	return nil
+}
+
+// probeSlack tests the tokens of the workspaces in force until ctx ends.
+func (d *daemon) probeSlack(ctx context.Context) {
+	tick := time.NewTicker(time.Second) // a reload is seen so soon
+	defer tick.Stop()
+	var probed *slack.Workspaces
+	stop := func() {}
+	defer func() { stop() }()
+	for {
+		if g := d.live.Load(); g != nil && g.slack != probed {
+			stop()
+			probed, stop = g.slack, func() {}
+			if probed != nil {
+				probing, cancel := context.WithCancel(ctx)
+				done := make(chan struct{})
+				go func() { defer close(done); probed.Probe(probing) }()
+				stop = func() { cancel(); <-done }
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
 	}
 }
