@@ -40,7 +40,33 @@ func loadIncident(q queryer, number int64, entries int, lock string) (oncall.Inc
 	if in.Deliveries, err = loadDeliveries(q, "incident = $1 and kind <> 'edit' order by seq", number); err != nil {
 		return oncall.Incident{}, err
 	}
+	if err := loadEndpointLast(q, &in); err != nil {
+		return oncall.Incident{}, err
+	}
 	return in, loadTimeline(q, &in, entries)
+}
+
+// loadEndpointLast notes of each delivery that waits for its first attempt when its endpoint last took anything: one
+// that waits its turn in a storm has not failed.
+func loadEndpointLast(q queryer, in *oncall.Incident) error {
+	last := map[oncall.Endpoint]time.Time{}
+	for i := range in.Deliveries {
+		d := &in.Deliveries[i]
+		if d.State != oncall.DeliveryQueued || d.Attempts > 0 {
+			continue
+		}
+		at, known := last[d.Endpoint]
+		if !known {
+			var done int64
+			if _, err := one(q, "select coalesce(max(done_at), 0) from deliveries where endpoint = $1 and state = 'delivered'", []any{string(d.Endpoint)}, &done); err != nil {
+				return err
+			}
+			at = fromMicros(done)
+			last[d.Endpoint] = at
+		}
+		d.EndpointLast = at
+	}
+	return nil
 }
 
 func loadAlerts(q queryer, in *oncall.Incident) error {
