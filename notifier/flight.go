@@ -85,7 +85,7 @@ func (f *flight) send(ctx context.Context, s Sender, m Message) (a oncall.Attemp
 	}()
 	a = s.Send(ctx, m)
 	switch a.Outcome {
-	case oncall.OutcomeDelivered, oncall.OutcomeRetry, oncall.OutcomeUnknown, oncall.OutcomeRefused, oncall.OutcomeGone:
+	case oncall.OutcomeDelivered, oncall.OutcomeAccepted, oncall.OutcomeRetry, oncall.OutcomeUnknown, oncall.OutcomeRefused, oncall.OutcomeGone:
 	default:
 		a.Outcome = oncall.OutcomeUnknown
 	}
@@ -157,6 +157,8 @@ func (f *flight) report(a oncall.Attempt, state oncall.DeliveryState, nextAt tim
 	switch {
 	case state == oncall.DeliveryDelivered:
 		f.log.Info("delivered", args...)
+	case state == oncall.DeliveryAccepted:
+		f.log.Info("accepted; the far end says later whether it arrived", args...)
 	case state == oncall.DeliveryRefused && d.Kind == oncall.KindChart: // nobody relies on it
 		f.log.Info("a chart was given up", append(args, "err", a.Error)...)
 	case state == oncall.DeliveryRefused:

@@ -123,7 +123,7 @@ func (l *lanes) done(r result) {
 		}
 	}
 	switch a.Outcome {
-	case oncall.OutcomeDelivered, oncall.OutcomeRefused:
+	case oncall.OutcomeDelivered, oncall.OutcomeAccepted, oncall.OutcomeRefused:
 		n.failing = false // it answers
 	case oncall.OutcomeRetry, oncall.OutcomeUnknown:
 		n.failing = true

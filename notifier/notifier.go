@@ -39,6 +39,10 @@ type IncidentStore interface {
 	Incident(ctx context.Context, number int64) (oncall.Incident, error)
 	// Incidents lists incidents with their alerts, without timeline and deliveries, newest first.
 	Incidents(ctx context.Context, f oncall.IncidentFilter) ([]oncall.Incident, error)
+	// ConfirmDelivery commits what a far end reports of a delivery that it accepted: state is delivered or refused. It
+	// needs no lease, and a report that says nothing new changes nothing.
+	ConfirmDelivery(ctx context.Context, w oncall.Write, key string, evidence oncall.Attempt, state oncall.DeliveryState,
+		decide func(oncall.Incident) (oncall.Decision, error)) error
 }
 
 // DeliveryStore is what the delivery loop needs of the store.

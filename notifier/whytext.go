@@ -175,7 +175,12 @@ func (e Explanation) writeDeliveries(w *writer) {
 // outcome is where a delivery stands.
 func outcome(w *writer, d oncall.DeliveryView) string {
 	switch d.State {
+	case oncall.DeliveryAccepted:
+		return "accepted at " + w.at(d.DoneAt) + ", not confirmed"
 	case oncall.DeliveryDelivered:
+		if d.Confirmation == oncall.Confirmed {
+			return "confirmed at " + w.at(d.DoneAt)
+		}
 		return "delivered at " + w.at(d.DoneAt)
 	case oncall.DeliveryRefused:
 		return "NOT DELIVERED, refused: " + d.Error

@@ -29,18 +29,38 @@ func (k DeliveryKind) Asks() bool { return k == KindTriggered }
 // DeliveryState is where a delivery stands.
 type DeliveryState string
 
-// The states. Queued covers waiting for a retry; the last three are final.
+// The states. Queued covers waiting for a retry; the last four are final.
 const (
 	DeliveryQueued    DeliveryState = "queued"
 	DeliverySending   DeliveryState = "sending"   // claimed by a process, attempt counted
-	DeliveryDelivered DeliveryState = "delivered" // confirmed or accepted by the far end
+	DeliveryAccepted  DeliveryState = "accepted"  // taken by a far end that says later whether it arrived
+	DeliveryDelivered DeliveryState = "delivered" // confirmed, or accepted by a far end that confirms nothing
 	DeliveryRefused   DeliveryState = "refused"   // the far end said no for good
 	DeliveryDropped   DeliveryState = "dropped"   // no longer wanted
 )
 
-// Final reports that nothing more will be sent.
+// Confirmation is what is known from a far end that says later whether a delivery arrived.
+type Confirmation string
+
+// The confirmations. "" is for far ends that say all at once.
+const (
+	ConfirmationWaiting Confirmation = "waiting"   // accepted, and nothing was heard of it yet
+	Confirmed           Confirmation = "confirmed" // it arrived at a person
+	ConfirmationFailed  Confirmation = "failed"    // it did not: busy, nobody answered, voicemail
+)
+
+// ConfirmWithin is how long people are told to wait for a confirmation; afterwards it is shown as one that never came.
+// One that comes later counts all the same.
+const ConfirmWithin = 15 * time.Minute
+
+// NeverConfirmed reports whether the far end took the delivery and has said nothing of it since.
+func (d Delivery) NeverConfirmed(now time.Time) bool {
+	return d.State == DeliveryAccepted && now.Sub(d.DoneAt) > ConfirmWithin
+}
+
+// Final reports that nothing more will be sent. What was accepted may still turn out to have been delivered or not.
 func (s DeliveryState) Final() bool {
-	return s == DeliveryDelivered || s == DeliveryRefused || s == DeliveryDropped
+	return s == DeliveryAccepted || s == DeliveryDelivered || s == DeliveryRefused || s == DeliveryDropped
 }
 
 // Priorities of deliveries: lower goes first.
@@ -76,6 +96,7 @@ type Delivery struct {
 	Excerpt        string        `json:"excerpt,omitempty"`  // start of the far end's last answer
 	Remote         string        `json:"remote,omitempty"`   // the far end's reference: Slack "C024BE91L/1699999999.000100"
 	Revision       int64         `json:"revision,omitempty"` // incident revision that was rendered (message, edit)
+	Confirmation   Confirmation  `json:"confirmation,omitempty"`
 
 	EndpointLast time.Time `json:"-"` // when the same endpoint last delivered anything, for any incident; loaded for unfinished deliveries
 }
@@ -97,10 +118,11 @@ type Outcome string
 // The outcomes. Unknown is for requests that may have been acted on: a timeout, a reset.
 const (
 	OutcomeDelivered Outcome = "delivered"
-	OutcomeRetry     Outcome = "retry"   // not accepted now: 5xx, 429, 408, connection refused
-	OutcomeUnknown   Outcome = "unknown" // unconfirmed: timeout or reset after the request was sent; retried too
-	OutcomeRefused   Outcome = "refused" // other 4xx, redirects: never retried
-	OutcomeGone      Outcome = "gone"    // 410: refused, and the endpoint is disabled until the next reload
+	OutcomeAccepted  Outcome = "accepted" // taken; whether it arrived is reported later (ConfirmDelivery): not sent again
+	OutcomeRetry     Outcome = "retry"    // not accepted now: 5xx, 429, 408, connection refused
+	OutcomeUnknown   Outcome = "unknown"  // unconfirmed: timeout or reset after the request was sent; retried too
+	OutcomeRefused   Outcome = "refused"  // other 4xx, redirects: never retried
+	OutcomeGone      Outcome = "gone"     // 410: refused, and the endpoint is disabled until the next reload
 )
 
 // Attempt is the result of one try, with evidence for the timeline.

@@ -21,4 +21,4 @@ type EndpointQueue struct {
 }
 
 // DeliveryStates are all states of deliveries, in the order in which one passes through them.
-var DeliveryStates = []DeliveryState{DeliveryQueued, DeliverySending, DeliveryDelivered, DeliveryRefused, DeliveryDropped}
+var DeliveryStates = []DeliveryState{DeliveryQueued, DeliverySending, DeliveryAccepted, DeliveryDelivered, DeliveryRefused, DeliveryDropped}

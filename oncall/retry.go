@@ -20,6 +20,8 @@ func AfterAttempt(now time.Time, d Delivery, a Attempt) (DeliveryState, time.Tim
 	switch a.Outcome {
 	case OutcomeDelivered:
 		return DeliveryDelivered, time.Time{}
+	case OutcomeAccepted:
+		return DeliveryAccepted, time.Time{}
 	case OutcomeRefused, OutcomeGone:
 		return DeliveryRefused, time.Time{}
 	}
@@ -66,10 +68,17 @@ func attemptText(d Delivery, a Attempt) string {
 	}
 	text := fmt.Sprintf("%s to %s, attempt %d: ", what, to, a.Number)
 	switch d.State {
+	case DeliveryAccepted:
+		return text + "accepted" + answer + ", to be confirmed"
 	case DeliveryDelivered:
+		if d.Confirmation == Confirmed {
+			return text + "confirmed" + answer
+		}
 		return text + "delivered" + answer
 	case DeliveryRefused:
 		switch {
+		case d.Confirmation == ConfirmationFailed:
+			return text + "accepted, but it did not arrive" + answer
 		case d.Kind == KindChart:
 			return text + "given up, it is only a picture" + answer
 		case a.Outcome == OutcomeRetry || a.Outcome == OutcomeUnknown:

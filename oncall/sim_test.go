@@ -271,6 +271,23 @@ func (s *sim) finish(match func(oncall.Delivery) bool, o oncall.Outcome, status 
 	return n
 }
 
+// report says of the oldest delivery that an endpoint accepted whether it arrived.
+func (s *sim) report(e oncall.Endpoint, arrived bool) {
+	for _, in := range s.incidents {
+		for i := range in.Deliveries {
+			if d := &in.Deliveries[i]; d.Endpoint == e && d.State == oncall.DeliveryAccepted {
+				a := oncall.Attempt{At: s.now, Number: d.Attempts, Outcome: oncall.OutcomeDelivered}
+				d.State = oncall.DeliveryDelivered
+				if !arrived {
+					d.State, a.Outcome, a.Error = oncall.DeliveryRefused, oncall.OutcomeRefused, "busy"
+				}
+				s.apply(in, oncall.DeliveryFinished{Key: d.Key, Attempt: a, State: d.State})
+				return
+			}
+		}
+	}
+}
+
 // tick runs what is due of every incident, as the loop does.
 func (s *sim) tick() {
 	for _, in := range s.incidents {

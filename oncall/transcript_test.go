@@ -82,7 +82,8 @@ func stateLine(in *oncall.Incident) string {
 // runLine does one input: escalation NAME · fire|mute|resolve|unknown|known NAME INSTANCE [SEVERITY] ·
 // advance D · down D · ack|unack|close USER · escalate USER [ROUND TIER] · snooze USER D · note USER TEXT ·
 // assign USER USER · add USER USER · merge USER NUMBER · until USER MATCHER [D] · on NUMBER (whom it is about) ·
-// from ENDPOINT (before what somebody did there) · edit NAME (of edits) · noted USER TEXT · deliver|refuse|fail ENDPOINT|KIND|all.
+// from ENDPOINT (before what somebody did there) · edit NAME (of edits) · noted USER TEXT · deliver|refuse|fail|accept|confirm|busy ENDPOINT|KIND|all
+// (accept: taken, and confirm or busy is what is reported of it).
 func runLine(t *testing.T, s *sim, f []string) {
 	t.Helper()
 	arg := func(i int, def string) string {
@@ -92,8 +93,8 @@ func runLine(t *testing.T, s *sim, f []string) {
 		return def
 	}
 	status := map[string]oncall.ChangeStatus{"fire": oncall.ChangeFiring, "resolve": oncall.ChangeResolved, "unknown": oncall.ChangeUnknown, "known": oncall.ChangeKnown, "mute": oncall.ChangeMuted}
-	outcome := map[string]oncall.Outcome{"deliver": oncall.OutcomeDelivered, "refuse": oncall.OutcomeRefused, "fail": oncall.OutcomeRetry}
-	code := map[string]int{"deliver": 200, "refuse": 404, "fail": 503}
+	outcome := map[string]oncall.Outcome{"deliver": oncall.OutcomeDelivered, "refuse": oncall.OutcomeRefused, "fail": oncall.OutcomeRetry, "accept": oncall.OutcomeAccepted}
+	code := map[string]int{"deliver": 200, "refuse": 404, "fail": 503, "accept": 201}
 	var from oncall.Endpoint
 	if f[0] == "from" { // from ENDPOINT, and what somebody did there
 		from, f = oncall.Endpoint(f[1]), f[2:]
@@ -130,7 +131,10 @@ func runLine(t *testing.T, s *sim, f []string) {
 	case "noted":
 		s.apply(s.subject(), oncall.Noted{Kind: oncall.EntrySilenced, Actor: f[1], Text: strings.Join(f[2:], " "), Reply: "Silenced by " + f[1]})
 		return
-	case "deliver", "refuse", "fail":
+	case "confirm", "busy":
+		s.report(oncall.Endpoint(f[1]), f[0] == "confirm")
+		return
+	case "deliver", "refuse", "fail", "accept":
 		s.finish(func(d oncall.Delivery) bool {
 			return f[1] == "all" || string(d.Endpoint) == f[1] || string(d.Kind) == f[1]
 		}, outcome[f[0]], code[f[0]])

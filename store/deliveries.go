@@ -10,14 +10,18 @@ import (
 
 // deliveryColumns are in the order of scanDelivery; a page's body comes only with a claim and with Delivery.
 const deliveryColumns = `key, incident, seq, endpoint, kind, round, tier, target, person, priority, state, attempts,
-	created_at, next_at, first_attempt_at, done_at, status, error, excerpt, remote, revision`
+	created_at, next_at, first_attempt_at, done_at, status, error, excerpt, remote, revision, confirm`
 
 func scanDelivery(r *sql.Rows, more ...any) (oncall.Delivery, error) {
 	var d oncall.Delivery
 	var created, next, first, done int64
 	err := r.Scan(append([]any{&d.Key, &d.Incident, &d.Seq, (*string)(&d.Endpoint), (*string)(&d.Kind), &d.Round, &d.Tier,
 		&d.Target, &d.User, &d.Priority, (*string)(&d.State), &d.Attempts,
-		&created, &next, &first, &done, &d.Status, &d.Error, &d.Excerpt, &d.Remote, &d.Revision}, more...)...)
+		&created, &next, &first, &done, &d.Status, &d.Error, &d.Excerpt, &d.Remote, &d.Revision,
+		(*string)(&d.Confirmation)}, more...)...)
+	if d.Confirmation == oncall.ConfirmationWaiting {
+		d.State = oncall.DeliveryAccepted // the column knows no such state (migration 9)
+	}
 	d.CreatedAt, d.NextAt, d.FirstAttemptAt, d.DoneAt = fromMicros(created), fromMicros(next), fromMicros(first), fromMicros(done)
 	return d, err
 }
@@ -141,8 +145,8 @@ func (t *tx) finishDelivery(w oncall.Write, key string, a oncall.Attempt, state 
 	if a.Number == 0 {
 		a.Number = d.Attempts
 	}
-	if d.State == state && d.Attempts == a.Number {
-		return nil // committed before, by a call that did not learn of it
+	if d.Attempts == a.Number && (d.State == state || d.Confirmation != "") {
+		return nil // committed before, by a call that did not learn of it; or the far end's report was faster
 	}
 	if d.State != oncall.DeliverySending || w.Lease != nil && epoch != w.Lease.Epoch {
 		return oncall.Errorf(oncall.CodeConflict, "delivery %s is not being sent by this process", key)
@@ -152,6 +156,9 @@ func (t *tx) finishDelivery(w oncall.Write, key string, a oncall.Attempt, state 
 		return err
 	}
 	if err := t.putResult(&d, a, state, nextAt, w.Now); err != nil {
+		if now, _, lerr := loadDelivery(t, key); lerr == nil && now.Confirmation != "" {
+			return nil // the report came while the incident was waited for
+		}
 		return err
 	}
 	t.mine.Deliveries = true // the next one to this endpoint may go
@@ -183,9 +190,12 @@ func (t *tx) putResult(d *oncall.Delivery, a oncall.Attempt, state oncall.Delive
 	if state.Final() {
 		done = max(done, 1)
 	}
-	n, err := t.exec(`update deliveries set state = $1, next_at = $2, done_at = $3, status = $4, error = $5, excerpt = $6, remote = $7, revision = $8
-		where key = $9 and state = 'sending'`,
-		string(d.State), micros(d.NextAt), done, d.Status, d.Error, d.Excerpt, d.Remote, d.Revision, d.Key)
+	column, confirm := deliveryState(d.State)
+	n, err := t.exec(`update deliveries set state = $1, next_at = $2, done_at = $3, status = $4, error = $5, excerpt = $6, remote = $7, revision = $8,
+			confirm = $9
+		where key = $10 and state = 'sending'`,
+		column, micros(d.NextAt), done, d.Status, d.Error, d.Excerpt, d.Remote, d.Revision, string(confirm), d.Key)
+	d.Confirmation = confirm
 	if err == nil && n == 0 {
 		err = oncall.Errorf(oncall.CodeConflict, "delivery %s is not being sent any more", d.Key)
 	}

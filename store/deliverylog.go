@@ -31,7 +31,7 @@ func (s *Store) DeliveryLog(ctx context.Context, f oncall.DeliveryFilter) (ds []
 		for i, state := range f.States {
 			in[i] = arg(string(state))
 		}
-		where = append(where, "state in ("+strings.Join(in, ", ")+")")
+		where = append(where, "case when confirm = 'waiting' then 'accepted' else state end in ("+strings.Join(in, ", ")+")")
 	}
 	err = s.view(ctx, func(q queryer) error {
 		if f.Before != "" {
@@ -83,11 +83,11 @@ func (s *Store) EndpointQueues(ctx context.Context) (all []oncall.EndpointQueue,
 	return all, err
 }
 
-// LastDelivered returns when each endpoint last took a delivery.
+// LastDelivered returns when each endpoint last took a delivery, confirmed where it confirms them.
 func (s *Store) LastDelivered(ctx context.Context) (map[oncall.Endpoint]time.Time, error) {
 	last := map[oncall.Endpoint]time.Time{}
 	err := s.view(ctx, func(q queryer) error {
-		return each(q, "select endpoint, max(done_at) from deliveries where state = 'delivered' group by endpoint", nil, func(r *sql.Rows) error {
+		return each(q, "select endpoint, max(done_at) from deliveries where state = 'delivered' and confirm <> 'waiting' group by endpoint", nil, func(r *sql.Rows) error {
 			var e string
 			var at int64
 			err := r.Scan(&e, &at)

@@ -207,13 +207,26 @@ func (w *Web) pressedTest(rw http.ResponseWriter, r *http.Request) {
 	default:
 		arrived := 0
 		for _, x := range p.Results {
-			if x.State == string(oncall.OutcomeDelivered) {
+			if x.State == string(oncall.OutcomeDelivered) || x.State == string(oncall.OutcomeAccepted) {
 				arrived++
 			}
 		}
 		p.Said = fmt.Sprintf("A test page was sent to %s: taken by %s of %s.", p.Chosen, strconv.Itoa(arrived), countOf(len(p.Results), "endpoint"))
 		w.drawEndpoints(rw, r, http.StatusOK, p)
 	}
+}
+
+// confirmation is what a far end that reports later has said of a delivery, "" where it is none of those.
+func confirmation(d oncall.Delivery) string {
+	switch {
+	case d.NeverConfirmed(now()):
+		return "never confirmed: nobody knows whether it arrived"
+	case d.State == oncall.DeliveryAccepted:
+		return "not confirmed yet"
+	case d.State == oncall.DeliveryDelivered && d.Confirmation == oncall.Confirmed:
+		return "confirmed"
+	}
+	return ""
 }
 
 func countOf(n int, what string) string {

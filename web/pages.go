@@ -33,11 +33,12 @@ type rows struct {
 
 func newPages() *pages {
 	t := template.New("").Funcs(template.FuncMap{
-		"clock": clock,
-		"iso":   func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-		"took":  func(d time.Duration) string { return d.Round(time.Millisecond).String() },
-		"since": since,
-		"until": func(now, t time.Time) string { return since(t, now) },
+		"clock":        clock,
+		"iso":          func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+		"took":         func(d time.Duration) string { return d.Round(time.Millisecond).String() },
+		"since":        since,
+		"confirmation": confirmation,
+		"until":        func(now, t time.Time) string { return since(t, now) },
 		"silences": func(now time.Time, root string, list []silenceRow) any {
 			return struct {
 				Now  time.Time

@@ -33,7 +33,7 @@ type deliveryListCmd struct {
 	clientFlags
 	Incident string   `help:"Only of this incident." placeholder:"42"`
 	Endpoint string   `help:"Only to this endpoint." placeholder:"page:ana-phone/0"`
-	State    []string `help:"Only in these states: queued, sending, delivered, refused, dropped." placeholder:"STATE"`
+	State    []string `help:"Only in these states: queued, sending, accepted, delivered, refused, dropped." placeholder:"STATE"`
 	Limit    int      `default:"50" help:"At most so many."`
 	Before   string   `help:"Only older ones than the delivery of this key." placeholder:"KEY"`
 }
@@ -183,7 +183,7 @@ func (r receiverTestCmd) Run(ctx context.Context, s streams) error {
 	}
 	failed := 0
 	for _, t := range v.Results {
-		if t.State != string(oncall.OutcomeDelivered) {
+		if t.State != string(oncall.OutcomeDelivered) && t.State != string(oncall.OutcomeAccepted) {
 			failed++
 		}
 	}
