@@ -22,8 +22,26 @@ func scanDelivery(r *sql.Rows, more ...any) (oncall.Delivery, error) {
 	if d.Confirmation == oncall.ConfirmationWaiting {
 		d.State = oncall.DeliveryAccepted // the column knows no such state (migration 9)
 	}
+	d.Kind = kindOf(d)
 	d.CreatedAt, d.NextAt, d.FirstAttemptAt, d.DoneAt = fromMicros(created), fromMicros(next), fromMicros(first), fromMicros(done)
 	return d, err
+}
+
+// storedKind is how a kind is written. The table's check is older than charts, and SQLite cannot widen it: a chart is
+// written as what it is like, a reply, and known again by its endpoint.
+func storedKind(k oncall.DeliveryKind) string {
+	if k == oncall.KindChart {
+		k = oncall.KindReply
+	}
+	return string(k)
+}
+
+// kindOf is the kind of a delivery that was read.
+func kindOf(d oncall.Delivery) oncall.DeliveryKind {
+	if d.Kind == oncall.KindReply && d.Endpoint.ThreadOf() != d.Endpoint {
+		return oncall.KindChart
+	}
+	return d.Kind
 }
 
 // loadDeliveries returns deliveries without their bodies.
@@ -96,7 +114,7 @@ func (t *tx) addDeliveries(in oncall.Incident, ds []oncall.Delivery, now time.Ti
 				return err
 			}
 		}
-		if err := b.add(d.Key, in.Number, last+1+int64(i), string(d.Endpoint), string(d.Kind), d.Round, d.Tier, d.Target, d.User, d.Priority, d.Body,
+		if err := b.add(d.Key, in.Number, last+1+int64(i), string(d.Endpoint), storedKind(d.Kind), d.Round, d.Tier, d.Target, d.User, d.Priority, d.Body,
 			string(d.State), int64(0), d.Attempts, micros(d.CreatedAt), micros(d.NextAt), micros(d.FirstAttemptAt), micros(d.DoneAt),
 			d.Status, d.Error, d.Excerpt, d.Remote, d.Revision); err != nil {
 			return err

@@ -284,6 +284,16 @@ func testThreads(t *testing.T, e *env) {
 	finish(c, "C1/3.0", 7) // somebody deleted the message: another took its place
 	e.add(in.Number, edit(in, "3"))
 	equal(t, e.claim()[0].Thread, "C1/3.0")
+	// A chart goes into that thread too, by a queue of its own: an edit is being sent.
+	chart := page(in, "chart:#a", "chart")
+	chart.Kind, chart.Body, chart.Priority = oncall.KindChart, []byte("{}"), oncall.PriorityUpdate
+	e.add(in.Number, chart)
+	c = e.claim()[0]
+	equal(t, []any{c.Thread, c.Delivery.Kind, c.Delivery.Endpoint}, []any{"C1/3.0", oncall.KindChart, oncall.ChartEndpoint("slack:#a")})
+	finish(c, "C1/3.0", 0)
+	for _, d := range e.load(in.Number).Deliveries {
+		equal(t, d.Kind == oncall.KindChart, d.Key == chart.Key)
+	}
 }
 
 func testSameKey(t *testing.T, e *env) {
