@@ -55,6 +55,7 @@ type block struct {
 	Receivers          *yaml.Node                                `yaml:"receivers"`
 	Heartbeats         *yaml.Node                                `yaml:"heartbeats"`
 	Watchdog           *yaml.Node                                `yaml:"watchdog"`
+	Jobs               *yaml.Node                                `yaml:"jobs"`
 	Outgoing           *yaml.Node                                `yaml:"outgoing"`
 
 	// The rest is decoded by Alertmanager's own parser.
@@ -72,7 +73,6 @@ type block struct {
 // later says of each section that this build does not support what would be lost without it.
 var later = map[string]string{
 	"actions": "no remediation would run",
-	"jobs":    "no job would run",
 }
 
 // ExplainKey refuses the sections of a later build, and knows the keys of prometheus.yml.
@@ -183,6 +183,9 @@ func (l *loading) sections(b *block) {
 	if b.Heartbeats != nil {
 		l.heartbeats(b.Heartbeats)
 	}
+	if b.Jobs != nil {
+		l.jobs(b.Jobs)
+	}
 	if b.Outgoing != nil {
 		l.plan.Outgoing, p = outgoing.DecodePolicy(l.doc, b.Outgoing)
 		l.problems = append(l.problems, p...)
@@ -200,6 +203,15 @@ func (l *loading) heartbeats(n *yaml.Node) {
 	l.refs, l.problems = append(l.refs, refs...), append(l.problems, p...)
 	for _, h := range all {
 		l.plan.Heartbeats = append(l.plan.Heartbeats, h.Value)
+	}
+}
+
+// jobs decodes what happens at set times.
+func (l *loading) jobs(n *yaml.Node) {
+	all, refs, p := oncall.DecodeJobs(l.doc, n)
+	l.refs, l.problems = append(l.refs, refs...), append(l.problems, p...)
+	for _, j := range all {
+		l.plan.Jobs = append(l.plan.Jobs, j.Value)
 	}
 }
 

@@ -40,6 +40,7 @@ type Plan struct {
 	EscalationAt       map[string]problem.Place // where each escalation is defined, by name
 	Policy             oncall.Policy            // without ExternalURL and LinkKey, which cmd adds
 	Heartbeats         []oncall.Heartbeat       // in order of the file
+	Jobs               []oncall.Job             // in order of the file
 	Watchdog           *watchdog.Config         // nil: no pulse is sent
 	Slack              *slack.Config            // the first of Workspaces; nil: no Slack
 	Workspaces         []slack.Config           // of Slack, in order of the file

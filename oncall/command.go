@@ -15,6 +15,10 @@ func (m *machine) command(c Command) {
 		return
 	}
 	m.from = c.From
+	if m.in.Drill != nil {
+		m.drillCommand(c)
+		return
+	}
 	switch c.Kind {
 	case CmdAcknowledge:
 		m.acknowledge(c)

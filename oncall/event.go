@@ -40,8 +40,10 @@ type Command struct {
 	Actor string // as shown on the timeline: a configured user's name where there is one
 	Via   string // "slack", "api", "link"
 	// From is the endpoint whose far end reports what a person did there, "" for none: it is not told of it again.
-	From  Endpoint
-	Until time.Time // snooze; zero with UntilClear: ClearWithin from now
+	From Endpoint
+	// Delivery is the key of the page that was answered, "" where that is not known. A drill wants to know.
+	Delivery string
+	Until    time.Time // snooze; zero with UntilClear: ClearWithin from now
 	// UntilClear ends a snooze when no firing alert of the incident matches any more.
 	UntilClear amlabels.Matchers
 	User       string // assign, add
@@ -60,7 +62,7 @@ type Seen struct {
 type DeliveryFinished struct {
 	Key     string
 	Attempt Attempt
-	State   DeliveryState // what became of the delivery: queued (will be retried), delivered, refused
+	State   DeliveryState // what became of the delivery: queued (will be retried), accepted, delivered, refused
 }
 
 // Noted puts on record what was done elsewhere and concerns the incident, such as a silence of its alerts.
@@ -88,6 +90,7 @@ type Decision struct {
 	Deliveries []Delivery      // new ones, in order; a KindEdit replaces one that waits for the same endpoint
 	Timeline   []TimelineEntry // appended, in order
 	Requeue    []AlertChange   // handed back to be placed anew (a linked incident)
+	Checks     []ContactCheck  // what a drill found out, in place of what was known of the same user and endpoint
 
 	Reply   string // one sentence for who asked (Command)
 	Refused bool   // the command was understood and not done; Reply says why

@@ -67,6 +67,7 @@ type Incident struct {
 	Acks          int            `json:"acks"`                    // acknowledgements so far; part of the keys of what tells them
 	Told          []Told         `json:"told,omitempty"`          // every endpoint that was asked for attention, once
 	Seen          []string       `json:"seen,omitempty"`          // alertnames that joined, in order: a new one is worth an update
+	Drill         *Drill         `json:"drill,omitempty"`         // nil: a real incident
 
 	NextAt     time.Time `json:"next_at,omitzero"`      // when Tick has something to do; zero: never
 	Next       string    `json:"next,omitempty"`        // what people are to expect next, in words; "" for nothing

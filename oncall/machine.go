@@ -61,6 +61,11 @@ func newMachine(now time.Time, in Incident, p Policy) *machine {
 			n.Tries[j].Keys = slices.Clone(n.Tries[j].Keys)
 		}
 	}
+	if in.Drill != nil {
+		d := *in.Drill
+		d.Contacts = slices.Clone(d.Contacts)
+		in.Drill = &d
+	}
 	m := &machine{now: now, p: p, in: in, touched: map[Fingerprint]bool{}, vias: map[string]string{}, alerts: make(map[Fingerprint]int, len(in.Alerts))}
 	for i, a := range in.Alerts {
 		m.alerts[a.Fingerprint] = i

@@ -43,6 +43,10 @@ func (m *machine) nextStep() due {
 	}
 	switch m.in.State {
 	case IncidentTriggered:
+		if m.in.Drill != nil {
+			consider(m.drillEnds(), true, say("the drill ends"))
+			break
+		}
 		at, ok := m.tierDue()
 		consider(at, ok, func() string {
 			return fmt.Sprintf("tier %d is told: %s", m.in.NextTier, targetList(m.esc.Tiers[m.in.NextTier]))

@@ -59,6 +59,9 @@ func (p Policy) Escalation(name string) (Escalation, bool) {
 	if e, ok := p.Escalations[name]; ok {
 		return e, true
 	}
+	if e, ok := p.drilled(name); ok {
+		return e, true
+	}
 	user, ok := strings.CutPrefix(name, DirectEscalation(""))
 	if !ok {
 		return Escalation{}, false

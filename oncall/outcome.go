@@ -5,9 +5,14 @@ import (
 	"slices"
 )
 
-// deliveryFinished takes in what a far end made of an attempt. A retry alone changes nothing here: the
-// bound on waiting is deliver_within, which Tick watches.
+// deliveryFinished takes in what a far end made of an attempt. A retry alone changes nothing here, and neither does a
+// page that was accepted and not confirmed: the bound on waiting is deliver_within, which Tick watches. A confirmation
+// that comes after that still counts.
 func (m *machine) deliveryFinished(ev DeliveryFinished) {
+	if m.in.Drill != nil {
+		m.drillHears(ev)
+		return
+	}
 	switch ev.State {
 	case DeliveryDelivered:
 		m.deliveryArrived(ev)

@@ -16,6 +16,9 @@ type Policy struct {
 	Receivers   map[string]Receiver
 	Routing     Routing
 	Schedules   map[string]Schedule
+	// Addresses marks what stands behind endpoints whose names do not say it, so that a change is noticed. A mark is a
+	// keyed hash: nothing can be learnt from it.
+	Addresses map[Endpoint]string
 	// Overrides are those of all schedules that can still matter, as the store had them: whoever builds a policy
 	// hands over a slice of its own, and builds a new one when the store's version of them moves.
 	Overrides []Override

@@ -105,6 +105,10 @@ func (m *machine) advance() {
 	if m.in.State != IncidentTriggered || m.paused() {
 		return
 	}
+	if m.in.Drill != nil {
+		m.runDrill()
+		return
+	}
 	m.settleUrgency()
 	m.runContacts()
 	m.failTier()

@@ -28,6 +28,7 @@ type IncidentFilter struct {
 	States []IncidentState // empty: all
 	Before int64           // only numbers below this one; 0: no bound
 	Limit  int             // 0: 100
+	Drills bool            // drills alone; false: no drills
 }
 
 // GroupDeliveryFilter selects notifications of groups for a list. The zero value selects all, newest first.

@@ -35,6 +35,7 @@ type IncidentView struct {
 	Responders     []Responder     `json:"responders,omitempty"`
 	Urgency        string          `json:"urgency,omitempty"` // "low": people are told in their daytime
 	Round          int             `json:"round"`             // from 0
+	Drill          bool            `json:"drill,omitempty"`   // nothing is wrong: somebody tries whether pages arrive
 	Tier           int             `json:"tier"`              // told last, from 0; -1 before the first
 	NextAt         time.Time       `json:"next_at,omitzero"`
 	Next           string          `json:"next,omitempty"` // what happens at next_at, in words
@@ -59,7 +60,7 @@ func View(in Incident, externalURL string) IncidentView {
 		Escalation: in.Escalation, Why: in.Why, Labels: commonLabels(in.Alerts), GroupLabels: in.GroupLabels,
 		TriggeredAt: in.TriggeredAt.UTC(), AcknowledgedAt: utc(in.AcknowledgedAt), AcknowledgedBy: in.AcknowledgedBy,
 		SnoozedUntil: utc(in.SnoozedUntil), PausedSince: utc(in.PausedSince), ResolvedAt: utc(in.ResolvedAt), ResolvedBy: in.ResolvedBy,
-		Assignee: in.Assignee, LinkedFrom: in.LinkedFrom, MergedInto: in.MergedInto, Merged: in.Merged, Responders: in.Responders, Urgency: in.Urgency, Round: in.Round, Tier: in.NextTier - 1,
+		Assignee: in.Assignee, LinkedFrom: in.LinkedFrom, MergedInto: in.MergedInto, Merged: in.Merged, Responders: in.Responders, Urgency: in.Urgency, Drill: in.Drill != nil, Round: in.Round, Tier: in.NextTier - 1,
 		NextAt: utc(in.NextStepAt), Next: in.Next, AlertsTotal: len(in.Alerts),
 		Alerts: in.Alerts, Timeline: withoutRequests(in.Timeline), Deliveries: make([]DeliveryView, 0, len(in.Deliveries)),
 	}

@@ -57,6 +57,9 @@ func (t *tx) apply(in oncall.Incident, d oncall.Decision, now time.Time) (ok boo
 	if err := t.addTimeline(in, d.Timeline, now); err != nil {
 		return false, err
 	}
+	if err := t.putChecks(d.Checks); err != nil {
+		return false, err
+	}
 	return true, t.requeue(d.Requeue)
 }
 
@@ -105,10 +108,10 @@ func (t *tx) putIncident(in, next oncall.Incident, now time.Time) error {
 		}
 	}
 	if in.State == "" {
-		return t.exec1(`insert into incidents (number, key, escalation, group_key, place, state, next_at, resolved_at, revision, doc)
-			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+		return t.exec1(`insert into incidents (number, key, escalation, group_key, place, state, next_at, resolved_at, revision, drill, doc)
+			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
 			in.Number, in.Key, in.Escalation, in.GroupKey, placeOf(in.Escalation, in.GroupKey),
-			string(next.State), dueMicros(next.NextAt), resolved, next.Revision, doc)
+			string(next.State), dueMicros(next.NextAt), resolved, next.Revision, drillColumn(next.Drill != nil), doc)
 	}
 	return t.exec1("update incidents set state = $1, next_at = $2, resolved_at = $3, revision = $4, doc = $5 where number = $6",
 		string(next.State), dueMicros(next.NextAt), resolved, next.Revision, doc, in.Number)

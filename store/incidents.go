@@ -115,7 +115,7 @@ func (s *Store) Incidents(ctx context.Context, f oncall.IncidentFilter) ([]oncal
 	if before <= 0 {
 		before = math.MaxInt64
 	}
-	where, args := "number < $1", []any{before, limit}
+	where, args := fmt.Sprintf("number < $1 and drill = %d", drillColumn(f.Drills)), []any{before, limit}
 	if len(f.States) > 0 {
 		where += fmt.Sprintf(" and state in (%s)", holders(3, len(f.States)))
 		for _, st := range f.States {

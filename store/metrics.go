@@ -69,8 +69,8 @@ var sizeGauges = []struct {
 	desc  *prometheus.Desc
 	count string
 }{
-	{prometheus.NewDesc("tocsin_store_open_incidents", "Incidents that are not resolved.", nil, nil),
-		"select count(*) from incidents where state <> 'resolved'"},
+	{prometheus.NewDesc("tocsin_store_open_incidents", "Incidents that are not resolved, without drills.", nil, nil),
+		"select count(*) from incidents where state <> 'resolved' and drill = 0"},
 	{prometheus.NewDesc("tocsin_store_unfinished_deliveries", "Deliveries that are queued or being sent.", nil, nil),
 		"select count(*) from deliveries where state in ('queued', 'sending')"},
 	{prometheus.NewDesc("tocsin_store_waiting_alert_changes", "Alert changes that no incident has taken in yet.", nil, nil),

@@ -91,6 +91,8 @@ func Run(t *testing.T, fresh func(testing.TB) Database) {
 		{"overrides/end", testEndOverride},
 		{"overrides/prune", testPruneOverrides},
 		{"handoffs/latest", testHandoffs},
+		{"drills", testDrills},
+		{"jobs", testJobs},
 		{"heartbeats", testHeartbeats},
 		{"backlog", testBacklog},
 		{"leases/epochs", testLeases},
