@@ -37,6 +37,8 @@ type Override struct {
 	// had not begun.
 	EndedAt time.Time `json:"ended_at,omitzero"`
 	EndedBy string    `json:"ended_by,omitempty"`
+
+	gone bool // User is not in the configuration any more: it takes nobody off call. Policy.WithOverrides says so.
 }
 
 // OverrideNotFound is the error about an override that does not exist.
@@ -205,11 +207,16 @@ func (o Override) String() string {
 	return what
 }
 
+// touches reports whether the override is of a schedule and holds at some time of [from, to).
+func (o Override) touches(schedule string, from, to time.Time) bool {
+	return o.Schedule == schedule && o.From.Before(o.To) && o.From.Before(to) && from.Before(o.To)
+}
+
 // overridesOf returns the overrides of one schedule that touch [from, to), in the order in which they apply.
 func overridesOf(schedule string, overrides []Override, from, to time.Time) []Override {
 	var of []Override
 	for _, o := range overrides {
-		if o.Schedule == schedule && o.From.Before(o.To) && o.From.Before(to) && from.Before(o.To) {
+		if o.touches(schedule, from, to) && !o.gone {
 			of = append(of, o)
 		}
 	}

@@ -7,6 +7,19 @@ import (
 	"time"
 )
 
+// WithOverrides returns the policy with overrides as the store has them; the slice is not kept. One that is not over
+// and puts somebody on call whom the configuration has lost takes nobody off call: the people of the layers are there,
+// and nobody would be told instead of them.
+func (p Policy) WithOverrides(overrides []Override, now time.Time) Policy {
+	p.Overrides = slices.Clone(overrides)
+	for i := range p.Overrides {
+		o := &p.Overrides[i]
+		_, known := p.Users[o.User]
+		o.gone = !known && o.Kind != OverrideRemove && now.Before(o.To)
+	}
+	return p
+}
+
 // OnCall returns who is on call at an instant by a schedule, nobody perhaps, and why; why is never empty. A
 // schedule that the file has lost since has nobody on call.
 func (p Policy) OnCall(schedule string, at time.Time) (users []string, why string) {

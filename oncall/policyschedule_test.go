@@ -1,6 +1,7 @@
 package oncall
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -52,5 +53,36 @@ func TestPolicyOnCall(t *testing.T) {
 		if pointless[i] != want[i] {
 			t.Errorf("got %q, want %q", pointless[i], want[i])
 		}
+	}
+}
+
+// TestOverrideOfSomebodyGone: who covers for ana and leaves the company does not leave the schedule without anybody.
+func TestOverrideOfSomebodyGone(t *testing.T) {
+	at := time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
+	p := Policy{
+		Users:     map[string]User{"ana": {Name: "ana"}},
+		Schedules: map[string]Schedule{"primary": {Name: "primary", Layers: []Layer{{Name: "weekly", Rosters: []Roster{{Users: [][]string{{"ana"}}}}}}}},
+	}
+	stored := []Override{
+		{ID: "0", Schedule: "primary", Kind: OverrideReplace, User: "bo", From: at.Add(-time.Hour), To: at},
+		{ID: "1", Schedule: "primary", Kind: OverrideReplace, User: "bo", Replaces: "ana", From: at, To: at.Add(time.Hour)},
+		{ID: "2", Schedule: "primary", Kind: OverrideReplace, User: "bo", From: at.Add(time.Hour), To: at.Add(2 * time.Hour)},
+		{ID: "3", Schedule: "primary", Kind: OverrideRemove, User: "bo", From: at, To: at.Add(time.Hour)},
+	}
+	p = p.WithOverrides(stored, at)
+	for after, want := range map[time.Duration]string{-time.Second: "bo", 0: "ana", time.Hour: "ana", 2 * time.Hour: "ana"} { // what is over stays as it was
+		if users, _ := p.OnCall("primary", at.Add(after)); (Shift{Users: users}).Who() != want {
+			t.Errorf("%s after: %v is on call, want %s", after, users, want)
+		}
+	}
+	var pointless []string
+	for _, x := range p.PointlessOverrides(at) {
+		pointless = append(pointless, x.Override.ID+": "+x.Why)
+	}
+	if got := strings.Join(pointless, "; "); got != "1: there is no user bo any more; 2: there is no user bo any more; 3: there is no user bo any more" {
+		t.Error(got)
+	}
+	if p.Users = map[string]User{"ana": {}, "bo": {}}; p.WithOverrides(p.Overrides, at).Overrides[1].gone {
+		t.Error("who is there again is still gone")
 	}
 }

@@ -154,6 +154,11 @@ type PointlessOverride struct {
 // nil: all.
 func (s *Schedule) Pointless(overrides []Override, from, to time.Time, known func(user string) bool) []PointlessOverride {
 	var out []PointlessOverride
+	for _, o := range overrides {
+		if o.gone && o.touches(s.Name, from, to) {
+			out = append(out, PointlessOverride{o, o.pointless()})
+		}
+	}
 	for _, o := range overridesOf(s.Name, overrides, from, to) {
 		if known != nil && !known(o.User) {
 			out = append(out, PointlessOverride{o, "there is no user " + o.User + " any more"})
@@ -171,6 +176,8 @@ func (s *Schedule) Pointless(overrides []Override, from, to time.Time, known fun
 // pointless says why an override that changes nothing does so.
 func (o Override) pointless() string {
 	switch {
+	case o.gone:
+		return "there is no user " + o.User + " any more"
 	case o.Kind == OverrideAdd || o.Kind == OverrideReplace && o.Replaces == "":
 		return o.User + " is on call anyway"
 	case o.Kind == OverrideRemove:

@@ -89,7 +89,7 @@ func (c checkCmd) checkConfig(ctx context.Context, s streams) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		plan.Policy.Overrides, at = r.overrides, " --against "+r.base.Redacted()
+		plan.Policy, at = plan.Policy.WithOverrides(r.overrides, time.Now()), " --against "+r.base.Redacted()
 		more, err := r.edited(ctx, plan)
 		if err != nil {
 			return false, err

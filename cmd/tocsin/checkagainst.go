@@ -54,7 +54,7 @@ func (r running) edited(ctx context.Context, plan *config.Plan) (problem.List, e
 		if err != nil {
 			return nil, err
 		}
-		is, was, ok := oncall.FirstDifference(s.Shifts(r.overrides, now.Add(-historyChecked), now), past.Shifts)
+		is, was, ok := oncall.FirstDifference(s.Shifts(plan.Policy.Overrides, now.Add(-historyChecked), now), past.Shifts)
 		if ok {
 			warnings = append(warnings, rewritten(plan.File, v.Name, was, is))
 		}

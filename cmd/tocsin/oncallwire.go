@@ -18,7 +18,7 @@ func (d *daemon) overridden() {
 		return
 	}
 	g := *before // nothing but the policy differs: what the generation has brought to life lives on
-	g.policy.Overrides = d.overrides.Current()
+	g.policy = g.policy.WithOverrides(d.overrides.Current(), time.Now())
 	d.live.Store(&g)
 	d.deliveries.ApplyPolicy(g.policy)
 	d.incidents.ApplyOverrides(g.policy)

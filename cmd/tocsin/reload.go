@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/version"
@@ -124,7 +125,7 @@ func (g *generation) accounts(plan *config.Plan) (err error) {
 func (d *daemon) enact(g *generation) {
 	d.enacting.Lock()
 	defer d.enacting.Unlock()
-	g.policy.Overrides = d.overrides.Current()
+	g.policy = g.policy.WithOverrides(d.overrides.Current(), time.Now())
 	d.warnPointless(g.policy)
 	senders := map[string]notifier.Sender{"page": g.pager, notifier.Integrations: g.senders, "pagerduty_configs": g.duty, "opsgenie_configs": g.genie}
 	if g.slack != nil {

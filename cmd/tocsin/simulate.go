@@ -48,7 +48,7 @@ func (c simulateCmd) Run(ctx context.Context, s streams) error {
 		if err != nil {
 			return err
 		}
-		scenario.Policy.Overrides = r.overrides
+		scenario.Policy = scenario.Policy.WithOverrides(r.overrides, time.Now())
 	}
 	if err := c.complete(&scenario); err != nil {
 		return &failure{exitUsage, err}
