@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"time"
 
 	"tocsin/oncall"
@@ -9,7 +10,8 @@ import (
 
 // Backlog returns what has waited since cut or longer. read is the last row of the log that the dispatcher has read.
 // A page counts where it is the next one of its incident and endpoint, was never attempted, and its endpoint has
-// neither begun nor delivered anything since cut: one that waits its turn behind others that are sent does not.
+// neither begun nor delivered anything since cut: one that waits its turn behind others that are sent does not. A
+// notification of a group counts likewise.
 func (s *Store) Backlog(ctx context.Context, cut time.Time, read int64) (b oncall.Backlog, err error) {
 	err = s.view(ctx, func(q queryer) error {
 		b = oncall.Backlog{}
@@ -46,9 +48,41 @@ func (s *Store) Backlog(ctx context.Context, cut time.Time, read int64) (b oncal
 				and not exists (select 1 from deliveries e where e.endpoint = d.endpoint and e.state = 'delivered' and e.done_at > $1)
 			order by d.next_at limit 1`, []any{at}, &page, &endpoint)
 		b.Page, b.Endpoint = fromMicros(page), oncall.Endpoint(endpoint)
+		if err != nil {
+			return err
+		}
+		b.Notification, b.Integration, err = waitingNotification(q, at)
 		return err
 	})
 	return b, err
+}
+
+// waitingNotification returns since when, before cut, a notification of a group has waited for the end of an attempt,
+// and at which integration. Where the integration has come to an end with any notification since cut, be it by a retry
+// that is due later, the others wait their turn.
+func waitingNotification(q queryer, cut int64) (since time.Time, at oncall.Endpoint, err error) {
+	moving := map[string]bool{}
+	if err := each(q, `select distinct endpoint from group_deliveries where done_at > $1 and done_at > 0
+		union select distinct endpoint from group_deliveries where done_at = 0 and state = 'queued' and next_at > $1`, []any{cut}, func(r *sql.Rows) error {
+		var e string
+		err := r.Scan(&e)
+		moving[e] = true
+		return err
+	}); err != nil {
+		return since, at, err
+	}
+	var oldest int64
+	err = each(q, `select endpoint, min(case when next_at > 0 then next_at else created_at end) from group_deliveries
+		where done_at = 0 and next_at <= $1 and created_at <= $1 group by endpoint order by 2, 1`, []any{cut}, func(r *sql.Rows) error {
+		var e string
+		var waits int64
+		err := r.Scan(&e, &waits)
+		if oldest == 0 && !moving[e] {
+			oldest, at = waits, oncall.Endpoint(e)
+		}
+		return err
+	})
+	return fromMicros(oldest), at, err
 }
 
 // Writable commits a small write under w's lease: nil says that the store takes writes, and that the lease is held. A

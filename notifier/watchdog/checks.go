@@ -74,6 +74,9 @@ func QueuesCheck(s Store, progress func() (read int64, ok bool)) Check {
 		if !b.Page.IsZero() {
 			waits = append(waits, fmt.Sprintf("a page to %s was not tried for %s", b.Endpoint, ago(b.Page)))
 		}
+		if !b.Notification.IsZero() {
+			waits = append(waits, fmt.Sprintf("a notification of a group by %s waits for an attempt for %s", b.Integration, ago(b.Notification)))
+		}
 		if len(waits) > 0 {
 			return errors.New(strings.Join(waits, ", "))
 		}

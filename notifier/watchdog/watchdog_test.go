@@ -211,6 +211,7 @@ func TestChecks(t *testing.T) {
 			{QueuesCheck(parts{b: oncall.Backlog{Received: ago, Timer: ago}}, read), "alerts that were received 2m0s ago were not dispatched, a timer of an incident is overdue by 2m0s"},
 			{QueuesCheck(parts{b: oncall.Backlog{Change: ago}}, read), "a change of an alert has waited for its incident for 2m0s"},
 			{QueuesCheck(parts{b: oncall.Backlog{Page: ago, Endpoint: "page:sms/0"}}, read), "a page to page:sms/0 was not tried for 2m0s"},
+			{QueuesCheck(parts{b: oncall.Backlog{Notification: ago, Integration: "webhook_configs:hook/0"}}, read), "a notification of a group by webhook_configs:hook/0 waits for an attempt for 2m0s"},
 			{slack(nil), ""}, {slack(oncall.Errorf(oncall.CodeUnavailable, "no answer")), ""}, {slack(oncall.Errorf(oncall.CodeForbidden, "token_revoked")), "token_revoked"},
 			{SlackCheck(func() func(context.Context) error { return nil }), ""},
 		} {

@@ -46,4 +46,20 @@ func testBacklog(t *testing.T, e *env) {
 	e.must(err)
 	equal(t, len(claims) > 0, true)
 	equal(t, find(later, 1), oncall.Backlog{})
+
+	// Of groups: what waits where nothing comes to an end, not what waits its turn.
+	a, b := notification("a", "team", "g"), notification("b", "team", "h")
+	e.dispatch(oncall.Dispatch{Deliveries: []oncall.GroupDelivery{a, b}})
+	equal(t, find(start.Add(-time.Second), 1).Notification.IsZero(), true)
+	waits := find(later, 1)
+	equal(t, waits.Notification, start.Truncate(time.Microsecond).UTC())
+	equal(t, waits.Integration, a.Endpoint)
+	retried := finished(a, oncall.DeliveryQueued, later.Add(time.Second))
+	e.dispatch(oncall.Dispatch{Results: []oncall.GroupDelivery{retried}})
+	equal(t, find(later, 1).Notification.IsZero(), true)                   // another attempt there ended
+	equal(t, find(later.Add(time.Minute), 1).Notification.IsZero(), false) // long ago, by now
+	e.dispatch(oncall.Dispatch{Results: []oncall.GroupDelivery{finished(a, oncall.DeliveryDelivered, later.Add(time.Minute))}})
+	equal(t, find(later, 1).Notification.IsZero(), true)
+	e.dispatch(oncall.Dispatch{Results: []oncall.GroupDelivery{finished(b, oncall.DeliveryRefused, later.Add(time.Minute))}})
+	equal(t, find(later.Add(time.Hour), 1).Notification.IsZero(), true)
 }
