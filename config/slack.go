@@ -78,5 +78,6 @@ func (l *loading) inFirstWorkspace() {
 	}
 	for i := range l.schedules {
 		short(&l.schedules[i].Value.NotifySlack)
+		short(&l.schedules[i].Value.SlackUserGroup)
 	}
 }

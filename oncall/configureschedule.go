@@ -18,6 +18,8 @@ type scheduleBlock struct {
 	TimeZone problem.At[string] `yaml:"time_zone"`
 	Layers   []*yaml.Node       `yaml:"layers"`
 	Notify   *yaml.Node         `yaml:"notify"`
+
+	SlackUserGroup problem.At[string] `yaml:"slack_user_group"`
 }
 
 type notifyBlock struct {
@@ -126,6 +128,9 @@ func (dec *scheduleDecoder) schedule(node *yaml.Node) problem.At[Schedule] {
 	if b.Notify != nil {
 		s.NotifySlack = dec.notify(b.Notify)
 	}
+	if b.SlackUserGroup.IsSet() {
+		s.SlackUserGroup = dec.userGroup(b.SlackUserGroup)
+	}
 	return problem.At[Schedule]{Value: s, Place: b.Name.Place}
 }
 
@@ -142,6 +147,15 @@ func (dec *scheduleDecoder) notify(n *yaml.Node) string {
 	dec.problems = append(dec.problems, checkChannel(b.Slack, "")...)
 	dec.refs = append(dec.refs, Ref{Kind: string(TargetSlack), Name: b.Slack.Value, At: b.Slack.Place})
 	return b.Slack.Value
+}
+
+// userGroup decodes which of Slack's user groups is whoever is on call.
+func (dec *scheduleDecoder) userGroup(g problem.At[string]) string {
+	address, l := checkUserGroup(g)
+	if dec.problems = append(dec.problems, l...); len(l) == 0 {
+		dec.refs = append(dec.refs, Ref{Kind: string(TargetSlack), Name: address, At: g.Place})
+	}
+	return address
 }
 
 // layer decodes a layer; unnamed is its name where it has none.

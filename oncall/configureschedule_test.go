@@ -52,8 +52,8 @@ func TestDecodeSchedules(t *testing.T) {
 	}
 	var b strings.Builder
 	for _, s := range schedules {
-		fmt.Fprintf(&b, "%d:%d %s in %s: %s%s\n", s.Place.Line, s.Place.Column, s.Value.Name, s.Value.TimeZone, strings.Join(s.Value.Users(), " "),
-			strings.TrimSuffix(", handoffs to "+s.Value.NotifySlack, ", handoffs to "))
+		fmt.Fprintf(&b, "%d:%d %s in %s: %s%s%s\n", s.Place.Line, s.Place.Column, s.Value.Name, s.Value.TimeZone, strings.Join(s.Value.Users(), " "),
+			strings.TrimSuffix(", handoffs to "+s.Value.NotifySlack, ", handoffs to "), strings.TrimSuffix(", in Slack as "+s.Value.SlackUserGroup, ", in Slack as "))
 		for _, l := range s.Value.Layers {
 			fmt.Fprintf(&b, "  layer %s\n", l.Name)
 			for _, r := range l.Rosters {

@@ -2,6 +2,7 @@ package oncall
 
 import (
 	"regexp"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -13,6 +14,8 @@ const RefWorkspace = "Slack workspace"
 
 var (
 	slackUserID  = regexp.MustCompile(`^[UW][A-Z0-9]+$`)
+	slackGroup   = regexp.MustCompile(`^([a-z0-9][a-z0-9_-]{0,31}/)?(@?[a-z0-9][a-z0-9._-]{0,79}|S[A-Z0-9]{4,})$`)
+	slackGroupID = regexp.MustCompile(`^S[A-Z0-9]{4,}$`)
 	slackChannel = regexp.MustCompile(`^([a-z0-9][a-z0-9_-]{0,31}/)?(#[^\s#@A-Z.,:;!?"'<>/]{1,80}|[CGD][A-Z0-9]{2,})$`)
 )
 
@@ -67,4 +70,20 @@ func checkChannel(c problem.At[string], or string) problem.List {
 		p = p.WithHint("did you mean '%s/#%s'?", workspace, rest)
 	}
 	return problem.List{p}
+}
+
+// checkUserGroup reports what cannot be a user group, and writes its address in one way: a handle with its @, or an ID.
+func checkUserGroup(g problem.At[string]) (address string, problems problem.List) {
+	if !slackGroup.MatchString(g.Value) {
+		p := g.Place.Errorf("expected a user group of Slack, its handle such as session-oncall or its ID, found %q", g.Value)
+		if small := strings.ToLower(g.Value); slackGroup.MatchString(small) {
+			p = p.WithHint("did you mean %q?", small)
+		}
+		return "", problem.List{p}
+	}
+	workspace, group, _ := CutWorkspace(g.Value)
+	if !slackGroupID.MatchString(group) {
+		group = "@" + strings.TrimPrefix(group, "@")
+	}
+	return JoinWorkspace(workspace, group), nil
 }

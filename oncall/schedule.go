@@ -14,6 +14,8 @@ type Schedule struct {
 	Layers   []Layer        // a later one takes precedence where it has somebody
 	// NotifySlack is the channel where it is announced when other people come on call; "": nowhere.
 	NotifySlack string
+	// SlackUserGroup is the user group of Slack that is kept to whoever is on call, "@session-oncall" or its ID; "": none.
+	SlackUserGroup string
 }
 
 // Layer is one rotation of a schedule. Its rosters are in the order of From: an edit that names the instant

@@ -23,6 +23,15 @@ func (d *daemon) overridden() {
 	d.deliveries.ApplyPolicy(g.policy)
 	d.incidents.ApplyOverrides(g.policy)
 	d.handoffs.Apply(g.policy, g.announcer())
+	d.presence.Apply(g.policy, g.presenter())
+}
+
+// presenter is who shows who is on call, nil for nobody.
+func (g *generation) presenter() notifier.PresenceSender {
+	if g.slack == nil {
+		return nil
+	}
+	return g.slack
 }
 
 // announcer is who announces handoffs, nil for nobody.

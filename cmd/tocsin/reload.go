@@ -148,6 +148,7 @@ func (d *daemon) enact(g *generation) {
 	g.sending.activate(d.registry)
 	d.incidents.Apply(g.policy)
 	d.handoffs.Apply(g.policy, g.announcer())
+	d.presence.Apply(g.policy, g.presenter())
 	d.dispatcher.Apply(g.policy, g.senders)
 	d.redirect(g.plan)
 	d.evaluator.Apply(g.eval)

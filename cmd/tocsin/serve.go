@@ -64,6 +64,7 @@ type daemon struct {
 	silences   *notifier.Silences
 	overrides  *notifier.Overrides
 	handoffs   *notifier.Handoffs
+	presence   *notifier.Presence
 	dispatcher *notifier.Dispatcher
 	incidents  *notifier.Incidents
 	deliveries *notifier.Deliveries
@@ -242,6 +243,7 @@ func (d *daemon) wire(ports *listeners) {
 	d.overrides = notifier.NewOverrides(notifier.OverridesOptions{Store: d.store, Policy: d.policy, Changed: d.overridden,
 		Logger: d.log.With("component", "overrides"), Registerer: d.registry})
 	d.handoffs = notifier.NewHandoffs(notifier.HandoffOptions{Store: d.store, Logger: d.log.With("component", "handoffs"), Registerer: d.registry})
+	d.presence = notifier.NewPresence(notifier.PresenceOptions{Logger: d.log.With("component", "presence"), Registerer: d.registry})
 	d.heartbeats = notifier.NewHeartbeats(notifier.HeartbeatOptions{Store: d.store, Logger: d.log.With("component", "heartbeats"), Registerer: d.registry})
 	d.builtins = notifier.NewBuiltins(notifier.BuiltinOptions{Store: d.store, Findings: d.findings, External: d.externalLabels, Logger: d.log.With("component", "builtins")})
 	d.watchdog = watchdog.New(watchdog.Options{Checks: d.selfChecks(), Version: version.Version, Logger: d.log.With("component", "watchdog"), Registerer: d.registry})
@@ -325,6 +327,7 @@ func (d *daemon) hold(ctx context.Context, lease oncall.Lease, aliveAt time.Time
 	g.Go(func() error { return d.incidents.Run(ctx, lease) })
 	g.Go(func() error { return d.deliveries.Run(ctx, lease) })
 	g.Go(func() error { return d.handoffs.Run(ctx, lease) })
+	g.Go(func() error { d.presence.Run(ctx); return nil })
 	g.Go(func() error { return d.heartbeats.Run(ctx, lease, aliveAt) })
 	g.Go(func() error { return d.builtins.Run(ctx, lease) })
 	g.Go(func() error { d.probeSlack(ctx); return nil })

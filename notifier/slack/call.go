@@ -251,6 +251,8 @@ var remedies = map[string]string{
 	"token_expired":          "renew slack.bot_token_file",
 	"missing_scope":          "add the scope under OAuth & Permissions and install the app again",
 	"restricted_action":      "the workspace does not let the app post there; ask its admins",
+	"permission_denied":      "the workspace lets only admins edit user groups: under Settings & administration, Permissions, User groups, let the app's owner or everyone edit them",
+	"invalid_users":          "one of the people on call is deactivated in Slack, or a bot; check their slack IDs",
 	"user_not_found":         "check the user's slack ID",
 	"user_disabled":          "the user's account is deactivated",
 	"messages_tab_disabled":  "enable the app's messages tab, so that it can send direct messages",

@@ -24,6 +24,8 @@ var methods = map[string]apiMethod{
 	"conversations.list":           {scopes: []string{"channels:read", "groups:read"}, perMinute: 20},
 	"files.getUploadURLExternal":   {scopes: []string{"files:write"}},
 	"files.completeUploadExternal": {scopes: []string{"files:write"}},
+	"usergroups.list":              {scopes: []string{"usergroups:read"}, perMinute: 20},
+	"usergroups.users.update":      {scopes: []string{"usergroups:write"}, perMinute: 20},
 	"users.info":                   {scopes: []string{"users:read"}},
 	"users.lookupByEmail":          {scopes: []string{"users:read.email", "users:read"}, perMinute: 50},
 	"views.open":                   {},

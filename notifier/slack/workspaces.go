@@ -105,6 +105,15 @@ func (w *Workspaces) SendHandoff(ctx context.Context, channel string, h oncall.H
 	return a.SendHandoff(ctx, address, h, open)
 }
 
+// SyncGroup makes a user group whoever is on call.
+func (w *Workspaces) SyncGroup(ctx context.Context, group string, users []string) notifier.GroupSync {
+	a, address, err := w.find(group)
+	if err != nil {
+		return notifier.GroupSync{Outcome: oncall.OutcomeRefused, Error: err.Error()}
+	}
+	return a.SyncGroup(ctx, address, users)
+}
+
 // TestToken is Adapter.TestToken of all workspaces, side by side. A token that is not good says more than a Slack that
 // cannot be asked.
 func (w *Workspaces) TestToken(ctx context.Context) error {

@@ -163,7 +163,7 @@ func (s *Server) workspaceMethod(method string, args map[string]string) (map[str
 		}
 		return nil, refuse("users_not_found")
 	case "usergroups.list":
-		return s.listGroups(), nil
+		return s.listGroups(args), nil
 	case "usergroups.users.list", "usergroups.users.update":
 		return s.groupUsers(method, args)
 	case "views.publish":
@@ -249,12 +249,18 @@ func (s *Server) setTopic(args map[string]string) (map[string]any, error) {
 	return map[string]any{"channel": described(c)}, nil
 }
 
-func (s *Server) listGroups() map[string]any {
+func (s *Server) listGroups(args map[string]string) map[string]any {
 	all := []map[string]any{}
 	for _, id := range slices.Sorted(maps.Keys(s.groups)) {
-		if g := s.groups[id]; !g.Disabled {
-			all = append(all, map[string]any{"id": g.ID, "handle": g.Handle, "name": g.Handle, "users": g.Users, "date_delete": 0})
+		g := s.groups[id]
+		if g.Disabled && args["include_disabled"] != "true" {
+			continue
 		}
+		shown := map[string]any{"id": g.ID, "handle": g.Handle, "name": g.Handle, "date_delete": map[bool]int{true: 1700000000}[g.Disabled]}
+		if args["include_users"] == "true" {
+			shown["users"] = g.Users
+		}
+		all = append(all, shown)
 	}
 	return map[string]any{"usergroups": all}
 }
