@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"go.yaml.in/yaml/v3"
 
 	"tocsin/oncall"
 	"tocsin/problem"
@@ -83,38 +82,6 @@ func TestExamples(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(filepath.Dir(file), "README.md")); err != nil {
 			t.Error(err)
 		}
-	}
-}
-
-// TestSlackManifest holds the app's manifest to the configuration that it stands beside.
-func TestSlackManifest(t *testing.T) {
-	b, err := os.ReadFile("../examples/session-service/slack-manifest.yml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var m struct {
-		Features struct {
-			Commands []struct{ Command, URL string } `yaml:"slash_commands"`
-		}
-		OAuth struct {
-			Scopes struct{ Bot []string }
-		} `yaml:"oauth_config"`
-		Settings struct {
-			Interactivity struct {
-				URL string `yaml:"request_url"`
-			}
-		}
-	}
-	if err := yaml.Unmarshal(b, &m); err != nil {
-		t.Fatal(err)
-	}
-	plan, _ := Load("../examples/session-service/tocsin.yml")
-	c := m.Features.Commands[0]
-	if c.Command != plan.Slack.Command || !strings.HasSuffix(c.URL, "/slack/commands") || !strings.HasSuffix(m.Settings.Interactivity.URL, "/slack/interactions") {
-		t.Errorf("%+v", m)
-	}
-	if diff := cmp.Diff([]string{"chat:write", "commands"}, m.OAuth.Scopes.Bot); diff != "" {
-		t.Error(diff)
 	}
 }
 

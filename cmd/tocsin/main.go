@@ -40,7 +40,9 @@ type cli struct {
 	Incident incidentCmd `cmd:"" help:"Open, list, show, acknowledge and resolve incidents of a running tocsin."`
 	Oncall   oncallCmd   `cmd:"" help:"Show and change who is on call: schedules, overrides, swaps, coverage, calendars."`
 	Silence  silenceCmd  `cmd:"" help:"Add, list, preview and expire silences of a running tocsin."`
+	Slack    slackCmd    `cmd:"" help:"Check Slack's side, and print the manifest of its app."`
 	Delivery deliveryCmd `cmd:"" help:"List and show what was sent and what was answered, and send it again."`
+	Drill    drillCmd    `cmd:"" help:"Page people by every contact at once, marked as a drill, to find out which contacts work."`
 	Receiver receiverCmd `cmd:"" help:"Send test pages through receivers, and show how their endpoints are."`
 	Why      whyCmd      `cmd:"" help:"Explain an incident: what fired, who was told, and why."`
 	Health   healthCmd   `cmd:"" help:"Ask a running tocsin how it is, for container health checks."`

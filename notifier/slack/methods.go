@@ -21,6 +21,7 @@ var methods = map[string]apiMethod{
 	"apps.connections.open":        {ofApp: true, scopes: []string{"connections:write"}},
 	"chat.postMessage":             {scopes: []string{"chat:write"}, byChannel: true},
 	"chat.update":                  {scopes: []string{"chat:write"}, byChannel: true},
+	"conversations.info":           {scopes: []string{"channels:read", "groups:read"}, perMinute: 50},
 	"conversations.list":           {scopes: []string{"channels:read", "groups:read"}, perMinute: 20},
 	"files.getUploadURLExternal":   {scopes: []string{"files:write"}},
 	"files.completeUploadExternal": {scopes: []string{"files:write"}},

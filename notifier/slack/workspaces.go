@@ -40,7 +40,8 @@ func NewWorkspaces(all []Config, o Options, clients func(Config) (*http.Client, 
 	return w
 }
 
-// Start begins to take requests by Socket Mode in the workspaces that use it, and learns which workspaces they are.
+// Start begins to take requests by Socket Mode in the workspaces that use it, and learns which workspaces they are. It
+// may be called again.
 func (w *Workspaces) Start() {
 	for _, a := range w.all {
 		a.Start()

@@ -139,7 +139,7 @@ func (s *Server) SelectAsSeen(ctx context.Context, tocsinURL string, m Message, 
 	payload, err := json.Marshal(map[string]any{
 		"type": "block_actions", "user": s.who(user), "api_app_id": "A0TEST", "token": "verification-token",
 		"container":  map[string]any{"type": "message", "message_ts": m.TS, "channel_id": m.Channel, "is_ephemeral": false},
-		"trigger_id": s.trigger(), "team": map[string]any{"id": "T0TEST", "domain": "slacktest"}, "enterprise": nil, "is_enterprise_install": false,
+		"trigger_id": s.trigger(), "team": map[string]any{"id": s.opts.Team, "domain": "slacktest"}, "enterprise": nil, "is_enterprise_install": false,
 		"channel":      map[string]any{"id": m.Channel, "name": "channel"},
 		"message":      map[string]any{"type": "message", "bot_id": "B0BOT", "text": m.Text, "ts": m.TS, "blocks": m.Blocks},
 		"state":        map[string]any{"values": state},

@@ -80,7 +80,7 @@ func (s *Server) Send(ctx context.Context, r *Signed) (Answer, error) {
 // Command types a slash command, "ack #42", and shows its answer to the user alone.
 func (s *Server) Command(ctx context.Context, tocsinURL, text, user string) (Answer, error) {
 	form := url.Values{
-		"token": {"verification-token"}, "team_id": {"T0TEST"}, "team_domain": {"slacktest"}, "channel_id": {"C0COMMAND"},
+		"token": {"verification-token"}, "team_id": {s.opts.Team}, "team_domain": {"slacktest"}, "channel_id": {"C0COMMAND"},
 		"channel_name": {"general"}, "user_id": {user}, "user_name": {s.userName(user)}, "command": {s.opts.Command}, "text": {text},
 		"api_app_id": {"A0TEST"}, "is_enterprise_install": {"false"}, "trigger_id": {s.trigger()}, "response_url": {s.newResponseURL(user)},
 	}
@@ -116,11 +116,11 @@ func (s *Server) PressAsSeen(ctx context.Context, tocsinURL string, m Message, a
 	}
 	at := time.Now()
 	stamp := fmt.Sprintf("%d.%06d", at.Unix(), at.Nanosecond()/1000)
-	who := map[string]any{"id": user, "username": s.userName(user), "name": s.userName(user), "team_id": "T0TEST"}
+	who := map[string]any{"id": user, "username": s.userName(user), "name": s.userName(user), "team_id": s.opts.Team}
 	payload, err := json.Marshal(map[string]any{
 		"type": "block_actions", "user": who, "api_app_id": "A0TEST", "token": "verification-token",
 		"container":  map[string]any{"type": "message", "message_ts": m.TS, "channel_id": m.Channel, "is_ephemeral": false},
-		"trigger_id": s.trigger(), "team": map[string]any{"id": "T0TEST", "domain": "slacktest"}, "enterprise": nil, "is_enterprise_install": false,
+		"trigger_id": s.trigger(), "team": map[string]any{"id": s.opts.Team, "domain": "slacktest"}, "enterprise": nil, "is_enterprise_install": false,
 		"channel":      map[string]any{"id": m.Channel, "name": "channel"},
 		"message":      map[string]any{"type": "message", "bot_id": "B0BOT", "text": m.Text, "ts": m.TS, "blocks": m.Blocks},
 		"state":        map[string]any{"values": map[string]any{}},

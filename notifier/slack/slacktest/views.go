@@ -121,7 +121,7 @@ func (c *checker) input(at string, b object) {
 }
 
 func (s *Server) who(user string) map[string]any {
-	return map[string]any{"id": user, "username": s.userName(user), "name": s.userName(user), "team_id": "T0TEST"}
+	return map[string]any{"id": user, "username": s.userName(user), "name": s.userName(user), "team_id": s.opts.Team}
 }
 
 // Submit fills in a modal (values by block ID: a text, a user's ID, or part of an option's text) and sends it off. Where
@@ -138,9 +138,9 @@ func (s *Server) Submit(ctx context.Context, tocsinURL string, v View, values ma
 	}
 	payload, err := json.Marshal(map[string]any{
 		"type": "view_submission", "user": s.who(user), "api_app_id": "A0TEST", "token": "verification-token",
-		"team": map[string]any{"id": "T0TEST", "domain": "slacktest"}, "enterprise": nil, "is_enterprise_install": false,
+		"team": map[string]any{"id": s.opts.Team, "domain": "slacktest"}, "enterprise": nil, "is_enterprise_install": false,
 		"trigger_id": s.trigger(), "response_urls": []any{},
-		"view": map[string]any{"id": v.ID, "team_id": "T0TEST", "type": "modal", "blocks": v.Blocks, "private_metadata": v.Metadata,
+		"view": map[string]any{"id": v.ID, "team_id": s.opts.Team, "type": "modal", "blocks": v.Blocks, "private_metadata": v.Metadata,
 			"callback_id": v.Callback, "state": map[string]any{"values": state}, "hash": "1.abc", "root_view_id": v.ID, "app_id": "A0TEST", "bot_id": "B0BOT"},
 	})
 	if err != nil {

@@ -1,0 +1,138 @@
+package slack
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"tocsin/notifier/slack/slacktest"
+	"tocsin/oncall"
+)
+
+// checked runs a check and shows it as lines.
+func checked(t *testing.T, p oncall.Policy, change func(*Config, *slacktest.Options), arrange func(*slacktest.Server), transport func(http.RoundTripper) http.RoundTripper) string {
+	t.Helper()
+	o := slacktest.Options{Token: secretToken, Channels: []string{"#session-alerts"}, Users: []slacktest.User{{ID: "U02ANA", Name: "ana"}, {ID: "U03BO", Name: "bo"}}}
+	cfg := Config{BotToken: secretToken, SigningSecret: "hush-hush", APIURL: "http://slack.test/api/"}
+	if change != nil {
+		change(&cfg, &o)
+	}
+	s := slacktest.New(o)
+	if arrange != nil {
+		arrange(s)
+	}
+	var rt http.RoundTripper = slacktest.Transport{"slack.test": s}
+	if transport != nil {
+		rt = transport(rt)
+	}
+	w := NewWorkspaces([]Config{cfg}, Options{Policy: func() oncall.Policy { return p }, HTTPClient: &http.Client{Transport: rt}}, nil)
+	defer w.Close()
+	var b strings.Builder
+	for _, c := range w.Check(t.Context()) {
+		fmt.Fprintf(&b, "%v %s: %s", c.OK, c.What, c.Text)
+		if c.Fix != "" {
+			fmt.Fprintf(&b, " → %s", c.Fix)
+		}
+		if c.OK != (c.Fix == "") {
+			t.Errorf("a fix where all is well, or none where it is not: %+v", c)
+		}
+		b.WriteString("\n")
+	}
+	if strings.Contains(b.String(), secretToken) || strings.Contains(b.String(), "hush-hush") {
+		t.Errorf("a secret was shown:\n%s", b.String())
+	}
+	return b.String()
+}
+
+// dated sets the clock of the far end.
+type dated struct {
+	next http.RoundTripper
+	at   time.Time
+}
+
+func (d dated) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := d.next.RoundTrip(r)
+	if resp != nil {
+		resp.Header.Set("Date", d.at.UTC().Format(http.TimeFormat))
+	}
+	return resp, err
+}
+
+// TestCheck: everything that can be missing in Slack is found, and the line says what to do.
+func TestCheck(t *testing.T) {
+	policy := func(change func(*oncall.Policy)) oncall.Policy {
+		p := testPolicy()
+		if change != nil {
+			change(&p)
+		}
+		return p
+	}
+	ana := func(u oncall.User) func(*oncall.Policy) {
+		return func(p *oncall.Policy) { u.Name = "ana"; p.Users["ana"] = u }
+	}
+	for name, c := range map[string]struct {
+		policy    func(*oncall.Policy)
+		change    func(*Config, *slacktest.Options)
+		arrange   func(*slacktest.Server)
+		transport func(http.RoundTripper) http.RoundTripper
+		want      []string // each must be in the output
+		fine      bool
+	}{
+		"all is well":              {fine: true, want: []string{"true bot token: tocsin in Slacktest (T0TEST)", "true scopes: all that are used", "true channel #session-alerts: found", "true user ana: found by U02ANA", "true user bo", "over HTTP"}},
+		"socket mode":              {fine: true, change: func(c *Config, _ *slacktest.Options) { c.AppToken = "xapp-test" }, want: []string{"true app token: Socket Mode can be used"}},
+		"bot token":                {change: func(c *Config, _ *slacktest.Options) { c.BotToken = "xoxb-other" }, want: []string{"false bot token: auth.test: invalid_auth", "→ in Slack: api.slack.com/apps, your app, OAuth & Permissions"}},
+		"away":                     {change: func(c *Config, _ *slacktest.Options) { c.APIURL = "http://elsewhere.test/api/" }, want: []string{"false bot token: auth.test: no connection", "elsewhere.test"}},
+		"app token":                {change: func(c *Config, _ *slacktest.Options) { c.AppToken = "xapp-other" }, want: []string{"false app token: apps.connections.open: invalid_auth", "Enable Socket Mode"}},
+		"kinds of tokens mixed up": {change: func(c *Config, _ *slacktest.Options) { c.AppToken = secretToken }, want: []string{"false app token", "not_allowed_token_type"}},
+		"scopes": {arrange: func(s *slacktest.Server) { s.SetScopes("chat:write", "commands", "admin") },
+			want: []string{"false scopes: missing: channels:read, files:write, groups:read, users:read, users:read.email", "Reinstall", "false channels: they cannot be listed", "false user ana: users.info: missing_scope (needs users:read)"}},
+		"spare scopes": {fine: true, arrange: func(s *slacktest.Server) { s.SetScopes(append(BotScopes(), "admin")...) }, want: []string{"not needed: admin"}},
+		"no channel":   {policy: func(p *oncall.Policy) { p.Schedules = map[string]oncall.Schedule{"s": {NotifySlack: "#nowhere"}} }, want: []string{"false channel #nowhere: Slack knows none"}},
+		"archived":     {arrange: func(s *slacktest.Server) { s.AddChannel(slacktest.Channel{Name: "session-alerts", Archived: true}) }, want: []string{"false channel #session-alerts: it is archived", "Unarchive"}},
+		"not invited":  {arrange: func(s *slacktest.Server) { s.AddChannel(slacktest.Channel{Name: "session-alerts", NotMember: true}) }, want: []string{"→ in #session-alerts type /invite @tocsin"}},
+		"private":      {fine: true, arrange: func(s *slacktest.Server) { s.AddChannel(slacktest.Channel{Name: "session-alerts", Private: true}) }},
+		"private and not invited": {arrange: func(s *slacktest.Server) {
+			s.AddChannel(slacktest.Channel{Name: "session-alerts", Private: true, NotMember: true})
+		}, want: []string{"where it is private, type /invite @tocsin"}},
+		"by ID": {fine: true, policy: func(p *oncall.Policy) { p.Schedules = map[string]oncall.Schedule{"s": {NotifySlack: "C0PRIV"}} },
+			arrange: func(s *slacktest.Server) { s.AddChannel(slacktest.Channel{ID: "C0PRIV", Name: "quiet", Private: true}) }, want: []string{"true channel C0PRIV"}},
+		"many channels": {fine: true, arrange: func(s *slacktest.Server) {
+			for i := range 2500 {
+				s.AddChannel(slacktest.Channel{ID: fmt.Sprintf("A%d", i), Name: fmt.Sprintf("other-%d", i)})
+			}
+		}},
+		"nobody":      {policy: ana(oncall.User{Slack: "U0GONE"}), want: []string{"false user ana: Slack knows nobody by U0GONE", "Copy member ID"}},
+		"deactivated": {arrange: func(s *slacktest.Server) { s.AddUser(slacktest.User{ID: "U02ANA", Deleted: true}) }, want: []string{"false user ana: U02ANA is a deactivated account"}},
+		"bot":         {arrange: func(s *slacktest.Server) { s.AddUser(slacktest.User{ID: "U02ANA", Bot: true}) }, want: []string{"false user ana: U02ANA is a bot"}},
+		"e-mail": {fine: true, policy: ana(oncall.User{Email: "Ana@shop.example"}),
+			arrange: func(s *slacktest.Server) { s.AddUser(slacktest.User{ID: "U7", Name: "ana", Email: "ana@shop.example"}) }, want: []string{"true user ana: found by Ana@shop.example"}},
+		"no such e-mail": {policy: ana(oncall.User{Email: "ana@shop.example"}), want: []string{"false user ana: Slack knows nobody by ana@shop.example"}},
+		"unverified": {policy: ana(oncall.User{Email: "ana@shop.example"}),
+			arrange: func(s *slacktest.Server) {
+				s.AddUser(slacktest.User{ID: "U7", Email: "ana@shop.example", Unconfirmed: true})
+			}, want: []string{"has not verified", "slack: U7"}},
+		"limited for a while": {fine: true, arrange: func(s *slacktest.Server) {
+			s.Fail(slacktest.Fault{Method: "users.info", Stage: slacktest.Before, Status: 429, RetryAfter: 20 * time.Second})
+		}},
+		"clock far off": {transport: func(rt http.RoundTripper) http.RoundTripper { return dated{rt, time.Now().Add(-6 * time.Minute)} }, want: []string{"false clock: this machine's clock is 6m0s off Slack's", "NTP"}},
+		"clock off":     {fine: true, transport: func(rt http.RoundTripper) http.RoundTripper { return dated{rt, time.Now().Add(time.Minute)} }, want: []string{"true clock: -1m0s off"}},
+		"clock right":   {fine: true, transport: func(rt http.RoundTripper) http.RoundTripper { return dated{rt, time.Now()} }, want: []string{"true clock: agrees"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				got := checked(t, policy(c.policy), c.change, c.arrange, c.transport)
+				for _, want := range c.want {
+					if !strings.Contains(got, want) {
+						t.Errorf("%q is not in\n%s", want, got)
+					}
+				}
+				if c.fine == strings.Contains("\n"+got, "\nfalse ") {
+					t.Errorf("fine: %v, and it says\n%s", !c.fine, got)
+				}
+			})
+		})
+	}
+}
