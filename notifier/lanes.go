@@ -17,8 +17,11 @@ type limit struct {
 // for more only earns a 429 that holds up the whole channel.
 var limits = map[string]limit{
 	"slack": {inFlight: 1, apart: time.Second},
-	"chart": {inFlight: 1, apart: time.Second},
+	"chart": {inFlight: 1, apart: 3 * time.Second}, // nobody waits for them, and Slack counts them beside messages
 	"page":  {inFlight: 4},
+	"call":  {inFlight: 1}, // a telephone is one
+	"sms":   {inFlight: 2},
+	"ntfy":  {inFlight: 4},
 }
 
 // integration is the limit of each of Alertmanager's integrations.

@@ -168,6 +168,20 @@ func TestChartFailures(t *testing.T) {
 	}
 }
 
+// TestChartsOfAStorm: what has waited too long behind others asks nobody for data any more.
+func TestChartsOfAStorm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorkspace(t, newActs(), nil)
+		src := &source{n: 1}
+		w.series = src
+		m := chartMessage(open(42, time.Now(), evidenced(fire(1, time.Now()), memoryExpr)), "C1/1.0")
+		m.Delivery.CreatedAt = time.Now().Add(-chartLate - time.Minute)
+		if at := w.Send(t.Context(), m); at.Outcome != oncall.OutcomeRefused || at.Error != "it had waited for 11m behind other charts" || len(src.asked) != 0 {
+			t.Errorf("%+v, asked %q", at, src.asked)
+		}
+	})
+}
+
 func chartFails(method string, f slacktest.Fault) func(*workspace, *source) {
 	f.Method = method
 	return func(w *workspace, _ *source) { w.slack.Fail(f) }

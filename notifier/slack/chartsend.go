@@ -22,6 +22,7 @@ const (
 	chartDataTimeout = 10 * time.Second
 	maxDrawing       = 2    // charts that are drawn at once; the others wait
 	maxAlt           = 1000 // characters
+	chartLate        = 10 * time.Minute
 )
 
 // drawing bounds what charts cost, over all workspaces.
@@ -49,6 +50,8 @@ func (a *Adapter) postChart(ctx context.Context, m notifier.Message, at *oncall.
 		return errors.New("there is no message to put a chart under")
 	case a.cfg.NoCharts:
 		return errors.New("charts are switched off for this workspace")
+	case !m.Delivery.CreatedAt.IsZero() && time.Since(m.Delivery.CreatedAt) > chartLate: // a storm: nobody waits for these
+		return fmt.Errorf("it had waited for %s behind other charts", span(time.Since(m.Delivery.CreatedAt)))
 	case a.series == nil:
 		return errors.New("nobody can be asked for the data of a chart")
 	}
