@@ -205,7 +205,7 @@ func (r *handoffRun) send(ctx context.Context, s *handoffSetup) error {
 	if len(due) == 0 {
 		return nil
 	}
-	open, err := r.open(ctx)
+	open, err := openIncidents(ctx, r.store)
 	if err != nil {
 		return err
 	}
@@ -243,13 +243,18 @@ func (r *handoffRun) send(ctx context.Context, s *handoffSetup) error {
 	return r.commit(ctx, due...)
 }
 
-// open returns all open incidents, newest first.
-func (r *handoffRun) open(ctx context.Context) ([]oncall.Incident, error) {
+// incidentLister lists incidents, newest first.
+type incidentLister interface {
+	Incidents(ctx context.Context, f oncall.IncidentFilter) ([]oncall.Incident, error)
+}
+
+// openIncidents returns all open incidents, newest first.
+func openIncidents(ctx context.Context, store incidentLister) ([]oncall.Incident, error) {
 	const page = 500
 	var all []oncall.Incident
 	f := oncall.IncidentFilter{Limit: page, States: []oncall.IncidentState{oncall.IncidentTriggered, oncall.IncidentAcknowledged, oncall.IncidentSnoozed}}
 	for {
-		got, err := r.store.Incidents(ctx, f)
+		got, err := store.Incidents(ctx, f)
 		if err != nil {
 			return nil, err
 		}

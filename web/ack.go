@@ -37,7 +37,7 @@ func (w *Web) ackByLink(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	decision, err := w.o.Acts.Act(r.Context(), in.Number, oncall.Command{
-		Kind: oncall.CmdAcknowledge, Actor: linkActor(d) + " by link", Via: "link"}, "")
+		Kind: oncall.CmdAcknowledge, Actor: linkActor(d) + " by link", Via: "link", Delivery: d.Key}, "")
 	if err != nil {
 		w.o.Logger.Error("An acknowledgement by link failed", "incident", in.Number, "err", err)
 		w.pages.message(rw, statusOf(oncall.ErrorCode(err)), w.layout(r, "Not acknowledged"), fmt.Sprintf("Incident #%d could not be acknowledged just now. Go back and press again.", in.Number))

@@ -57,8 +57,12 @@ func filterOf(r *http.Request) (oncall.IncidentFilter, error) {
 				}
 			case "before":
 				f.Before, err = parseNumber(v)
+			case "drill":
+				if f.Drills, err = strconv.ParseBool(v); err != nil {
+					err = oncall.Errorf(oncall.CodeInvalid, "drill: expected true or false, found %q", v)
+				}
 			default:
-				err = oncall.Errorf(oncall.CodeInvalid, "unknown parameter %q; known: state, limit, before", key)
+				err = oncall.Errorf(oncall.CodeInvalid, "unknown parameter %q; known: state, limit, before, drill", key)
 			}
 			if err != nil {
 				return f, err

@@ -168,7 +168,7 @@ func TestResponsesAreAsDocumented(t *testing.T) {
 	m := newMemory()
 	h := site(t, m, func(o *Options) {
 		o.Alertmanager, o.Openings, o.Overrides = &Alertmanager{Store: &board{}}, &openings{m: m}, &rota{m: m}
-		o.Heartbeats, o.Endpoints = &heartbeats{}, &outbox{}
+		o.Heartbeats, o.Endpoints, o.Drills = &heartbeats{}, &outbox{}, drilling{}
 	}).Handler()
 	base := apiBase + "/incidents"
 	walk := []struct {
@@ -228,6 +228,15 @@ func TestResponsesAreAsDocumented(t *testing.T) {
 		{"POST " + apiBase + "/receivers/{name}/test", apiBase + "/receivers/phone/test", `{"user":"ana","note":"does it ring?"}`, 200},
 		{"POST " + apiBase + "/receivers/{name}/test", apiBase + "/receivers/fone/test", "", 404},
 		{"POST " + apiBase + "/receivers/{name}/test", apiBase + "/receivers/phone/test", `{"note":7}`, 400},
+		{"POST " + apiBase + "/drills", apiBase + "/drills", `{"user":"bo","users":["ana"],"daytime":false}`, 200},
+		{"POST " + apiBase + "/drills", apiBase + "/drills", `{"users":["anna"]}`, 400},
+		{"POST " + apiBase + "/drills", apiBase + "/drills", `{"users":"ana"}`, 400},
+		{"GET " + apiBase + "/drills", apiBase + "/drills?limit=1&before=99", "", 200},
+		{"GET " + apiBase + "/drills", apiBase + "/drills?limit=x", "", 400},
+		{"GET " + apiBase + "/drills/{number}", apiBase + "/drills/42", "", 200},
+		{"GET " + apiBase + "/drills/{number}", apiBase + "/drills/7", "", 404},
+		{"GET " + apiBase + "/drills/{number}", apiBase + "/drills/seven", "", 400},
+		{"GET " + apiBase + "/contacts", apiBase + "/contacts", "", 200},
 		{"GET " + apiBase + "/schedules", apiBase + "/schedules", "", 200},
 		{"GET " + apiBase + "/schedules/{name}", apiBase + "/schedules/primary?from=2024-09-23&to=2024-10-23T09:00", "", 200},
 		{"GET " + apiBase + "/schedules/{name}", apiBase + "/schedules/primary?to=2024-09-01", "", 400},

@@ -34,6 +34,7 @@ type scheduleCalendar struct {
 	Then       string
 	Weeks      [][]calendarDay
 	Overrides  []calendarOverride
+	Failed     []string // contacts of its users that failed in their last drill
 }
 
 // calendarDay is one day of the wall.
@@ -88,7 +89,9 @@ func (w *Web) showSchedules(rw http.ResponseWriter, r *http.Request) {
 	for _, name := range p.ScheduleNames() {
 		if only := q.Get("schedule"); only == "" || only == name {
 			page.OnlyThis = only
-			c := drawSchedule(p, p.Schedules[name], day, at, pointless)
+			s := p.Schedules[name]
+			c := drawSchedule(p, s, day, at, pointless)
+			c.Failed = w.failedContacts(r, s.Users())
 			page.Schedules = append(page.Schedules, c)
 			for _, week := range c.Weeks {
 				page.Present = page.Present || slices.ContainsFunc(week, func(d calendarDay) bool { return d.Today })

@@ -71,6 +71,7 @@ type Options struct {
 	Watchdog   Watchdog   // tocsin's own pulse; nil: none
 
 	Overrides Overrides // nil: who is on call cannot be changed here
+	Drills    Drills    // tries whether contacts work; nil: nobody can
 	Endpoints Endpoints // what is sent where; nil: nothing is sent from here
 
 	Alertmanager *Alertmanager // what stands behind Alertmanager's API; nil: there is no such API
@@ -151,7 +152,7 @@ func (w *Web) apiRoutes() []route {
 	for _, a := range actions {
 		routes = append(routes, route{"POST", one + "/" + string(a.kind), w.actHandler(a)})
 	}
-	return slices.Concat(routes, []route{{"POST", one + "/silence", w.silenceIncident}}, w.deliveryRoutes(), w.scheduleRoutes())
+	return slices.Concat(routes, []route{{"POST", one + "/silence", w.silenceIncident}}, w.deliveryRoutes(), w.drillRoutes(), w.scheduleRoutes())
 }
 
 // scheduleRoutes are those of the own API that are about who is on call.
@@ -190,7 +191,7 @@ func (w *Web) consoleRoutes() []route {
 		{"POST", "/incidents/{number}/{action}", w.pressed},
 		{"GET", "/static/tocsin.css", w.stylesheet},
 	}
-	routes = append(routes, w.deliveryPages()...)
+	routes = append(append(routes, w.deliveryPages()...), w.drillPages()...)
 	if w.o.Alertmanager == nil {
 		return routes
 	}

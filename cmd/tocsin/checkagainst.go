@@ -66,6 +66,16 @@ func (r running) edited(ctx context.Context, plan *config.Plan) (problem.List, e
 				WithHint("tocsin oncall override end %s, if it is not needed any more", x.Override.ID))
 		}
 	}
+	failed, err := r.failedContacts(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("--against: %w", err)
+	}
+	for _, x := range failed {
+		if _, ok := plan.Policy.Users[x.User]; ok {
+			warnings = append(warnings, problem.Place{File: plan.File}.Warnf("%s", printable(x.String())).
+				WithHint("mend the contact, then: tocsin drill --user %s", x.User))
+		}
+	}
 	return warnings, nil
 }
 

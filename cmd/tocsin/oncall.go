@@ -117,6 +117,9 @@ func (sc oncallShowCmd) Run(ctx context.Context, s streams) error {
 		}
 		pointless = append(pointless, full.Pointless...)
 	}
+	if err := c.footnotes(ctx, s.Out, usersOf(views)...); err != nil {
+		return err
+	}
 	if len(overrides) > 0 {
 		fmt.Fprintln(s.Out)
 		return printOverrides(s.Out, overrides, pointless)
@@ -239,7 +242,11 @@ func (wc oncallWeekCmd) Run(ctx context.Context, s streams) error {
 		return printJSON(s.Out, answer)
 	}
 	fmt.Fprint(s.Out, lines(oncall.RenderShifts(v.Name, loc, v.Shifts, from, now)))
-	return nil
+	var users []string
+	for _, shift := range v.Shifts {
+		users = append(users, shift.Users...)
+	}
+	return c.footnotes(ctx, s.Out, users...)
 }
 
 // monday is the first day that is drawn.
@@ -318,14 +325,16 @@ func (wc oncallWhoCmd) Run(ctx context.Context, s streams) error {
 	if wc.Output == "json" {
 		return printJSON(s.Out, answer)
 	}
+	var users []string
 	for _, v := range views {
 		schedule := oncall.Schedule{Name: v.Schedule}
 		if loc, err := time.LoadLocation(v.TimeZone); err == nil {
 			schedule.TimeZone = loc
 		}
 		fmt.Fprintln(s.Out, printable(schedule.RenderShift(v.Shift)))
+		users = append(users, v.Users...)
 	}
-	return nil
+	return c.footnotes(ctx, s.Out, users...)
 }
 
 func (wc oncallWhoCmd) whoInFile(p oncall.Policy, s streams) error {

@@ -71,6 +71,7 @@ func (d *daemon) build(plan *config.Plan, before *generation) (*generation, erro
 	g := &generation{plan: plan, policy: plan.Policy, metrics: &lateMetrics{}, sending: &lateMetrics{}}
 	g.policy.ExternalURL = strings.TrimSuffix(d.external.String(), "/")
 	g.policy.LinkKey = d.linkKey
+	g.policy.Addresses = addresses(plan, d.linkKey)
 	for _, w := range plan.Workspaces {
 		g.policy.Charts = g.policy.Charts || !w.NoCharts
 	}
@@ -148,6 +149,7 @@ func (d *daemon) enact(g *generation) {
 	g.sending.activate(d.registry)
 	d.incidents.Apply(g.policy)
 	d.handoffs.Apply(g.policy, g.announcer())
+	d.drills.Apply(g.plan.Jobs)
 	d.presence.Apply(g.policy, g.presenter())
 	d.dispatcher.Apply(g.policy, g.senders)
 	d.redirect(g.plan)

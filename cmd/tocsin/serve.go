@@ -64,6 +64,7 @@ type daemon struct {
 	silences   *notifier.Silences
 	overrides  *notifier.Overrides
 	handoffs   *notifier.Handoffs
+	drills     *notifier.Drills
 	presence   *notifier.Presence
 	dispatcher *notifier.Dispatcher
 	incidents  *notifier.Incidents
@@ -244,13 +245,14 @@ func (d *daemon) wire(ports *listeners) {
 		Logger: d.log.With("component", "overrides"), Registerer: d.registry})
 	d.handoffs = notifier.NewHandoffs(notifier.HandoffOptions{Store: d.store, Logger: d.log.With("component", "handoffs"), Registerer: d.registry})
 	d.presence = notifier.NewPresence(notifier.PresenceOptions{Logger: d.log.With("component", "presence"), Registerer: d.registry})
+	d.drills = notifier.NewDrills(notifier.DrillOptions{Store: d.store, Policy: d.policy, Logger: d.log.With("component", "drills"), Registerer: d.registry})
 	d.heartbeats = notifier.NewHeartbeats(notifier.HeartbeatOptions{Store: d.store, Logger: d.log.With("component", "heartbeats"), Registerer: d.registry})
 	d.builtins = notifier.NewBuiltins(notifier.BuiltinOptions{Store: d.store, Findings: d.findings, External: d.externalLabels, Logger: d.log.With("component", "builtins")})
 	d.watchdog = watchdog.New(watchdog.Options{Checks: d.selfChecks(), Version: version.Version, Logger: d.log.With("component", "watchdog"), Registerer: d.registry})
 	d.loops.Store(&loops{d.dispatcher, d.incidents, d.deliveries, make(chan struct{}, 1), d.heartbeats})
 	d.hooks = pager.NewHooks(pager.HookOptions{Acts: d.acts, Policy: d.policy, Logger: d.log.With("component", "hooks"), Registerer: d.registry})
 	d.web = web.New(web.Options{
-		Acts: d.acts, Overrides: d.overrides, Endpoints: d.endpoints, Openings: d.acts, Heartbeats: d.heartbeats, Watchdog: d.watchdog,
+		Acts: d.acts, Overrides: d.overrides, Endpoints: d.endpoints, Drills: d.drills, Openings: d.acts, Heartbeats: d.heartbeats, Watchdog: d.watchdog,
 		Store: d.store, Rules: d.evaluator, Evaluated: d.evaluator.Ready, Policy: d.policy, Reload: d.reload,
 		User: d.flags.Web.user, Slack: d.slackHandlers, Hooks: d.hooks.Handler,
 		Alertmanager: &web.Alertmanager{Dispatch: d.dispatcher, Store: d.store, Silences: d.silences, Mode: d.flags.matcherMode(),
@@ -327,6 +329,7 @@ func (d *daemon) hold(ctx context.Context, lease oncall.Lease, aliveAt time.Time
 	g.Go(func() error { return d.incidents.Run(ctx, lease) })
 	g.Go(func() error { return d.deliveries.Run(ctx, lease) })
 	g.Go(func() error { return d.handoffs.Run(ctx, lease) })
+	g.Go(func() error { return d.drills.Run(ctx, lease) })
 	g.Go(func() error { d.presence.Run(ctx); return nil })
 	g.Go(func() error { return d.heartbeats.Run(ctx, lease, aliveAt) })
 	g.Go(func() error { return d.builtins.Run(ctx, lease) })

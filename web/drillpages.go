@@ -1,0 +1,137 @@
+package web
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"tocsin/notifier"
+	"tocsin/oncall"
+)
+
+// shownDrills bounds how many past drills the page lists.
+const shownDrills = 20
+
+// drillsPage is what is known of everybody's contacts, and the latest drills.
+type drillsPage struct {
+	layout
+	People  []drilledPerson
+	Latest  []drillView
+	Said    string
+	Wrong   bool
+	AskName bool
+	Users   []string
+}
+
+// drilledPerson is a user with their contacts.
+type drilledPerson struct {
+	Name     string
+	Contacts []drilledContact
+}
+
+// drilledContact is one endpoint behind a contact; Check has no user where no drill has tried it.
+type drilledContact struct {
+	oncall.ContactEndpoint
+	Check oncall.ContactCheck
+}
+
+func (w *Web) drillPages() []route {
+	return []route{
+		{"GET", "/drills", w.withDrills(w.showDrills)},
+		{"POST", "/drills", w.withDrills(w.pressedDrill)},
+	}
+}
+
+func (w *Web) showDrills(rw http.ResponseWriter, r *http.Request) {
+	p := drillsPage{layout: w.layout(r, "Drills")}
+	p.Refresh = 15
+	w.drawDrills(rw, r, http.StatusOK, p)
+}
+
+func (w *Web) drawDrills(rw http.ResponseWriter, r *http.Request, status int, p drillsPage) {
+	checks, err := w.o.Drills.Checks(r.Context())
+	if err != nil {
+		w.fail(rw, r, err)
+		return
+	}
+	latest, err := w.o.Drills.List(r.Context(), 0, shownDrills)
+	if err != nil {
+		w.fail(rw, r, err)
+		return
+	}
+	for _, in := range latest {
+		p.Latest = append(p.Latest, w.viewDrill(in))
+	}
+	policy := w.o.Policy()
+	for _, name := range policy.Reachable() {
+		person := drilledPerson{Name: name}
+		for _, e := range policy.ContactEndpoints(name) {
+			c := drilledContact{ContactEndpoint: e}
+			if i := slices.IndexFunc(checks, func(c oncall.ContactCheck) bool { return c.User == name && c.Endpoint == e.Endpoint }); i >= 0 {
+				c.Check = checks[i]
+			}
+			person.Contacts = append(person.Contacts, c)
+		}
+		p.People = append(p.People, person)
+	}
+	p.AskName, p.Users = w.askName(r)
+	w.pages.render(rw, status, "drills.html", p)
+}
+
+// pressedDrill begins a drill of one user. It says on the page itself what came of it.
+func (w *Web) pressedDrill(rw http.ResponseWriter, r *http.Request) {
+	actor, err := w.presser(rw, r)
+	if err != nil {
+		w.fail(rw, r, err)
+		return
+	}
+	p := drillsPage{layout: w.layout(r, "Drills")}
+	user, status := strings.TrimSpace(r.PostForm.Get("drilled")), http.StatusOK
+	var started []notifier.DrillStarted
+	if user == "" {
+		err = oncall.Errorf(oncall.CodeInvalid, "whom? Choose a user")
+	} else {
+		started, err = w.o.Drills.Start(r.Context(), notifier.DrillWish{Users: []string{user}, Actor: actor, Via: "console"}, "")
+	}
+	switch code := oncall.ErrorCode(err); {
+	case code == oncall.CodeInvalid || code == oncall.CodeNotFound:
+		p.Said, p.Wrong, status = err.Error(), true, http.StatusBadRequest
+	case err != nil:
+		w.fail(rw, r, err)
+		return
+	case started[0].Refused != "":
+		p.Said, p.Wrong, status = started[0].Refused, true, http.StatusConflict
+	default:
+		p.Said = fmt.Sprintf("The drill #%d of %s has begun: every contact is told at once. It ends when each was answered or has failed, after %d minutes at most.",
+			started[0].Number, user, int(oncall.DrillLasts/time.Minute))
+	}
+	w.drawDrills(rw, r, status, p)
+}
+
+// After is how long after a contact was asked something happened, "" where it did not.
+func (c drilledContact) After(at time.Time) string { return afterText(c.Check.At, at) }
+
+func afterText(from, at time.Time) string {
+	if at.IsZero() {
+		return ""
+	}
+	return at.Sub(from).Round(100 * time.Millisecond).String()
+}
+
+// failedContacts says of some users which contacts failed in their last drill. What is not known is not shown.
+func (w *Web) failedContacts(r *http.Request, users []string) (lines []string) {
+	if w.o.Drills == nil || len(users) == 0 {
+		return nil
+	}
+	checks, err := w.o.Drills.Checks(r.Context())
+	if err != nil {
+		w.o.Logger.Error("What drills found out could not be read", "err", err)
+		return nil
+	}
+	for _, c := range w.o.Policy().FailedChecks(checks, users...) {
+		lines = append(lines, c.String())
+	}
+	return lines
+}
