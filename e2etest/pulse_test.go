@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -98,11 +99,22 @@ func TestHeartbeatsAndPulse(t *testing.T) {
 			t.Errorf("beat of %s: %d, want %d", target, got, want)
 		}
 	}
+	for want, args := range map[int][]string{0: {"queue-worker"}, 1: {"backup"}} {
+		if out, code := w.run(append([]string{"heartbeat", "beat"}, args...)...); code != want || want == 1 && !strings.Contains(out, "--token-file") {
+			t.Errorf("heartbeat beat %v: %d %s", args, code, out)
+		}
+	}
+	if out, code := w.run("heartbeat", "beat", "backup", "--token-file", filepath.Join(w.dir, "backup-beat")); code != 0 || out != "" {
+		t.Errorf("heartbeat beat backup: %d %s", code, out)
+	}
 	w.eventually(patience, "pulses arrive", func() bool { return far.count() >= 2 })
 	w.kill()
 	before := far.count()
 	w.start()
 	w.eventually(patience, "the missing heartbeat pages", func() bool { return w.pagesAbout("Heartbeat queue-worker is missing") == 1 })
+	if out, code := w.run("heartbeat", "list", "--missing"); code != 1 || !strings.Contains(out, "queue-worker  missed") {
+		t.Errorf("heartbeat list: %d %s", code, out)
+	}
 	in := w.full(1)
 	if in.State != "triggered" || len(w.titled("queue-worker")) != 1 {
 		t.Errorf("%+v", in)

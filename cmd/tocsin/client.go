@@ -36,6 +36,7 @@ type client struct {
 	auth bool // credentials are sent, so the server knows who acts
 	// request is the identity of what do sends, "" for none: the server does it once.
 	request string
+	bearer  string // sent as Authorization: Bearer, where the path wants a token of its own; "" for none
 }
 
 func (f clientFlags) client() (*client, error) {
@@ -89,6 +90,9 @@ func (c *client) ask(ctx context.Context, method, path string, query url.Values,
 	if c.request != "" {
 		req.Header.Set("Idempotency-Key", c.request)
 	}
+	if c.bearer != "" {
+		req.Header.Set("Authorization", "Bearer "+c.bearer)
+	}
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return nil, c.unreachable(err)
@@ -138,6 +142,8 @@ func (c *client) refused(resp *http.Response, answer []byte) error {
 	}
 	var text string
 	switch {
+	case resp.StatusCode == http.StatusUnauthorized && strings.HasPrefix(resp.Header.Get("WWW-Authenticate"), `Bearer realm="heartbeat"`):
+		return errors.New("this heartbeat wants its token: --token-file, or TOCSIN_HEARTBEAT_TOKEN")
 	case resp.StatusCode == http.StatusUnauthorized:
 		return fmt.Errorf("%s wants to know who you are: put user:password@ into --url, or use --http.config.file", c.base.Redacted())
 	case json.Unmarshal(answer, &e) == nil && e.Error != "":

@@ -43,6 +43,7 @@ type cli struct {
 	Slack    slackCmd    `cmd:"" help:"Check Slack's side, and print the manifest of its app."`
 	Delivery deliveryCmd `cmd:"" help:"List and show what was sent and what was answered, and send it again."`
 	Drill    drillCmd    `cmd:"" help:"Page people by every contact at once, marked as a drill, to find out which contacts work."`
+	Beats    beatsCmd    `cmd:"" name:"heartbeat" help:"List heartbeats, and send one."`
 	Receiver receiverCmd `cmd:"" help:"Send test pages through receivers, and show how their endpoints are."`
 	Why      whyCmd      `cmd:"" help:"Explain an incident: what fired, who was told, and why."`
 	Health   healthCmd   `cmd:"" help:"Ask a running tocsin how it is, for container health checks."`
