@@ -55,6 +55,8 @@ func (w *Web) slackInteraction(rw http.ResponseWriter, r *http.Request) {
 	w.slack(rw, r, interactions)
 }
 
+func (w *Web) slackEvent(rw http.ResponseWriter, r *http.Request) { w.slack(rw, r, w.o.SlackEvents()) }
+
 // slack hands a request to the adapter, which checks its signature and bounds its body.
 func (w *Web) slack(rw http.ResponseWriter, r *http.Request, h http.Handler) {
 	if h == nil {

@@ -61,6 +61,8 @@ type Options struct {
 	User func(*http.Request) (name string, required bool)
 	// Slack returns the handlers of /slack/commands and /slack/interactions, nil without Slack.
 	Slack func() (commands, interactions http.Handler)
+	// SlackEvents returns the handler of /slack/events, nil without Slack.
+	SlackEvents func() http.Handler
 
 	// Hooks returns what takes the reports of a vendor ("pagerduty", "opsgenie") for a receiver, nil where none is
 	// configured. nil: none is.
@@ -105,6 +107,9 @@ type route struct {
 func New(o Options) *Web {
 	if o.User == nil {
 		o.User = func(*http.Request) (string, bool) { return "", false }
+	}
+	if o.SlackEvents == nil {
+		o.SlackEvents = func() http.Handler { return nil }
 	}
 	if o.Slack == nil {
 		o.Slack = func() (http.Handler, http.Handler) { return nil, nil }
@@ -209,6 +214,7 @@ func (w *Web) callbackRoutes() []route {
 	return []route{
 		{"", "/slack/commands", w.slackCommand},
 		{"", "/slack/interactions", w.slackInteraction},
+		{"", "/slack/events", w.slackEvent},
 		{"GET", "/hooks/ack/{token}", w.askAck},
 		{"POST", "/hooks/ack/{token}", w.ackByLink},
 		{"GET", "/hooks/heartbeat/{name}", w.beat},

@@ -273,6 +273,14 @@ func (d *daemon) slackHandlers() (commands, interactions http.Handler) {
 	return nil, nil
 }
 
+// slackEvents is the one of events of the adapter in force.
+func (d *daemon) slackEvents() http.Handler {
+	if g := d.live.Load(); g != nil && g.slack != nil {
+		return g.slack.EventHandler()
+	}
+	return nil
+}
+
 // redacted is an address for people: without a user and a password.
 func redacted(u *url.URL) string {
 	shown := *u

@@ -259,6 +259,7 @@ func (d *daemon) wire(ports *listeners) {
 			Receivers: d.receivers, Original: d.original, RouteLabels: d.routeLabels,
 			Peers: func() []web.Peer { return []web.Peer{{Name: hostname(), Address: ports.main[0].Addr().String()}} }},
 		ExternalURL: d.external, RoutePrefix: d.flags.Web.prefix(d.external),
+		SlackEvents: d.slackEvents,
 		Logger: d.log.With("component", "web"), Registry: d.registry,
 	})
 }

@@ -101,6 +101,7 @@ type Adapter struct {
 	wg       sync.WaitGroup
 	members  members
 	token    tokenState
+	homes    homes
 }
 
 // New returns an adapter for a workspace. The configuration is taken to be valid; an empty APIURL or
@@ -150,7 +151,7 @@ func (a *Adapter) register(r prometheus.Registerer) {
 	}, []string{"method", "outcome"})
 	a.asked = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tocsin_slack_callbacks_total",
-		Help: "Requests from Slack, by endpoint (commands, interactions) and HTTP status of the answer.",
+		Help: "Requests from Slack, by endpoint (commands, interactions, events) and HTTP status of the answer.",
 	}, []string{"endpoint", "code"})
 	a.private = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tocsin_slack_private_answers_total",
@@ -166,7 +167,7 @@ func (a *Adapter) register(r prometheus.Registerer) {
 	}, []string{"reason"})
 	a.envelopes = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tocsin_slack_socket_requests_total",
-		Help: "Requests over Socket Mode, by type (commands, interactions, others) and whether they were acknowledged.",
+		Help: "Requests over Socket Mode, by type (commands, interactions, events, others) and whether they were acknowledged.",
 	}, []string{"type", "outcome"})
 	if r != nil {
 		r = prometheus.WrapRegistererWith(prometheus.Labels{"workspace": a.cfg.Name}, r)

@@ -26,10 +26,11 @@ func Manifest(base, command string) string {
 	for _, s := range BotScopes() {
 		fmt.Fprintf(&b, "#   %-16s  %s\n", s, why[s])
 	}
-	commandURL, interactivity := "", ""
+	commandURL, interactivity, events := "", "", ""
 	if base != "" {
 		commandURL = "\n    url: " + base + "/slack/commands"
 		interactivity = "\n    request_url: " + base + "/slack/interactions"
+		events = "\n    request_url: " + base + "/slack/events"
 	} else {
 		b.WriteString("# Socket Mode needs an app-level token besides, with the scope connections:write: Basic Information, App-Level Tokens.\n")
 	}
@@ -39,7 +40,7 @@ func Manifest(base, command string) string {
   background_color: '#7a1f1f'
 features:
   app_home:
-    home_tab_enabled: false
+    home_tab_enabled: true
     messages_tab_enabled: true
     messages_tab_read_only_enabled: true
   bot_user:
@@ -60,10 +61,13 @@ oauth_config:
 	fmt.Fprintf(&b, `settings:
   interactivity:
     is_enabled: true%s
+  event_subscriptions:%s
+    bot_events:
+    - app_home_opened
   org_deploy_enabled: false
   socket_mode_enabled: %v
   token_rotation_enabled: false
-`, interactivity, base == "")
+`, interactivity, events, base == "")
 	return b.String()
 }
 

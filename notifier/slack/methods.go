@@ -30,6 +30,7 @@ var methods = map[string]apiMethod{
 	"users.info":                   {scopes: []string{"users:read"}},
 	"users.lookupByEmail":          {scopes: []string{"users:read.email", "users:read"}, perMinute: 50},
 	"views.open":                   {},
+	"views.publish":                {perMinute: 60},
 }
 
 // commandScope lets the app have its slash command, which calls no method.

@@ -19,6 +19,7 @@ import (
 // submitted is the part of a view_submission that we read beside an interaction's.
 type submitted struct {
 	ID              string `json:"id"`
+	Type            string `json:"type"` // "home" where somebody pressed in the app's home
 	CallbackID      string `json:"callback_id"`
 	PrivateMetadata string `json:"private_metadata"`
 	State           struct {

@@ -52,11 +52,21 @@ func (a *Adapter) interact(ctx context.Context, in interaction, id string) respo
 	text, err := a.press(ctx, in, id)
 	if err != nil {
 		a.log.Error("A press was not committed", "err", a.redact(err.Error()))
-		a.privately(in.ResponseURL, explain(err))
+		a.tell(in, explain(err))
 		return response{err: oncall.Errorf(oncall.CodeUnavailable, "the press was not committed")}
 	}
-	a.privately(in.ResponseURL, text)
+	a.tell(in, text)
 	return response{}
+}
+
+// tell says something to whoever pressed, and to nobody else: by Slack's address for that, or at the top of their home,
+// which has none.
+func (a *Adapter) tell(in interaction, text string) {
+	if in.View.Type == "home" {
+		a.tellHome(in.User.ID, text)
+		return
+	}
+	a.privately(in.ResponseURL, text)
 }
 
 // write answers over HTTP.

@@ -49,6 +49,7 @@ func newWorkspace(t *testing.T, a *acts, change func(*Config, *slacktest.Options
 	mux := http.NewServeMux()
 	mux.Handle("/slack/commands", adapter.CommandHandler())
 	mux.Handle("/slack/interactions", adapter.InteractionHandler())
+	mux.Handle("/slack/events", adapter.EventHandler())
 	transport["slack.test"], transport["tocsin.test"] = s, mux
 	return &workspace{Adapter: adapter, slack: s, acts: a, client: client}
 }

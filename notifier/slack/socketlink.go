@@ -144,7 +144,7 @@ func (c *socketLink) take(ctx context.Context, e envelope) bool {
 // answer carries out a request and acknowledges it after the commit. One that was not committed is not acknowledged:
 // Slack sends it again.
 func (c *socketLink) answer(ctx context.Context, e envelope) {
-	kind := map[string]string{"slash_commands": "commands", "interactive": "interactions"}[e.Type]
+	kind := map[string]string{"slash_commands": "commands", "interactive": "interactions", "events_api": "events"}[e.Type]
 	if kind == "" {
 		kind = "others"
 	}
@@ -188,6 +188,12 @@ func (a *Adapter) carryEnvelope(ctx context.Context, e envelope) (response, erro
 			return response{}, errors.New("the payload is no JSON of Slack's")
 		}
 		return a.interact(ctx, in, identityOf(e.Type, in.TriggerID, e.Payload)), nil
+	case "events_api":
+		var ev event
+		if err := json.Unmarshal(e.Payload, &ev); err != nil {
+			return response{}, errors.New("the payload is no event of Slack's")
+		}
+		return a.happened(ctx, ev), nil
 	}
 	return response{}, nil // nothing that we asked for
 }

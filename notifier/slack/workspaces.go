@@ -180,6 +180,9 @@ func (w *Workspaces) InteractionHandler() http.Handler {
 	return w.handler((*Adapter).InteractionHandler)
 }
 
+// EventHandler serves /slack/events for all workspaces.
+func (w *Workspaces) EventHandler() http.Handler { return w.handler((*Adapter).EventHandler) }
+
 func (w *Workspaces) handler(of func(*Adapter) http.Handler) http.Handler {
 	if len(w.all) == 1 {
 		return of(w.all[0])
@@ -225,6 +228,10 @@ func (w *Workspaces) signer(r *http.Request, body []byte) int {
 
 // teamOf reads where a request was made, "" where it does not say.
 func teamOf(body []byte) (team, enterprise string) {
+	var e event
+	if json.Unmarshal(body, &e) == nil { // no form is JSON
+		return e.Team, e.Enterprise
+	}
 	form, err := url.ParseQuery(string(body))
 	if err != nil {
 		return "", ""

@@ -58,6 +58,9 @@ func (s *Server) Send(ctx context.Context, r *Signed) (Answer, error) {
 		return Answer{}, err
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if bytes.HasPrefix(r.Body, []byte("{")) { // an event
+		req.Header.Set("Content-Type", "application/json")
+	}
 	req.Header.Set("User-Agent", "Slackbot 1.0 (+https://api.slack.com/robots)")
 	req.Header.Set("X-Slack-Request-Timestamp", r.Timestamp)
 	req.Header.Set("X-Slack-Signature", r.Signature)
