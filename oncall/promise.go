@@ -52,12 +52,14 @@ type Breach struct {
 	Period            // of the trigger; cut at what was asked about
 	Tier       int    `json:"tier"` // the last one that is told within the promise, or would have been; -1: none
 	Why        string `json:"why"`  // as of From
+	// Labels are those of an alert, beside the severity of the promise, for which it is broken; nil where none are needed.
+	Labels map[string]string `json:"labels,omitempty"`
 }
 
 // Prove holds the promises of all escalations against what schedules, overrides, conditions and daytimes say, for
 // triggers in [from, to), and returns where they are broken: by escalation, in order of time. It assumes that every
-// delivery succeeds at once. Of an alert it knows the severity of the promise, and no other label: a tier whose
-// condition names one is not relied upon. Of round robins whoever can begin counts.
+// delivery succeeds at once. Of an alert it knows the severity of the promise, and no other label: whatever conditions
+// ask of others may be so or not. Of round robins whoever can begin counts.
 // Of a low urgency with rounds, a contact rule that a round would cut short is not relied upon, though the machine may
 // still run it where that round waits for daytime.
 func Prove(p Policy, from, to time.Time) []Breach {

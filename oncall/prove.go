@@ -5,8 +5,6 @@ import (
 	"slices"
 	"sort"
 	"time"
-
-	amlabels "github.com/prometheus/alertmanager/pkg/labels"
 )
 
 // prover is what proofs about one policy and one time have in common, worked out once.
@@ -75,28 +73,20 @@ func firstIn(spans []span, at time.Time) (first time.Time, ok bool) {
 	return at, true
 }
 
-// proof is what is known of one escalation.
+// proof is what is known of one escalation and alerts of one kind.
 type proof struct {
 	*prover
 	e       Escalation
-	allowed [][]span // by tier: when time allows it; nil where its matchers are not known to hold
-	low     bool     // it may have a low urgency
+	allowed [][]span // by tier: when time allows it; nil where its matchers do not match
+	low     bool     // it has a low urgency
+	alert   alertCase
 }
 
-func (k *prover) proof(e Escalation) *proof {
-	pr := &proof{prover: k, e: e}
-	severity := e.Promise.Severity
-	holds := func(ms amlabels.Matchers, unknown bool) bool {
-		for _, m := range ms {
-			if known := m.Name == "severity" && severity != ""; known && !m.Matches(severity) || !known && !unknown {
-				return false
-			}
-		}
-		return true
-	}
-	pr.low = e.Urgency.Low || len(e.Urgency.LowWhen) > 0 && holds(e.Urgency.LowWhen, true)
+func (k *prover) proof(e Escalation, c alertCase) *proof {
+	pr := &proof{prover: k, e: e, alert: c}
+	pr.low = e.Urgency.Low || len(e.Urgency.LowWhen) > 0 && c.holds(e, e.Urgency.LowWhen)
 	for _, t := range e.Tiers {
-		if !holds(e.Condition.When, false) || !holds(t.Condition.When, false) {
+		if !c.holds(e, e.Condition.When) || !c.holds(e, t.Condition.When) {
 			pr.allowed = append(pr.allowed, nil)
 			continue
 		}
@@ -136,19 +126,32 @@ func (k *prover) times(cs ...Condition) []span {
 
 // prove looks at the instants at which the answer can change, and once between each two.
 func (k *prover) prove(e Escalation) (breaches []Breach) {
-	pr := k.proof(e)
-	at, ok := pr.instants()
-	if !ok {
-		return []Breach{{Escalation: e.Name, Period: Period{k.from, k.to}, Tier: -1, Why: fmt.Sprintf("nothing is proved: its tiers, "+
-			"urgency and contact rules can meet shifts and intervals in more than %d ways; durations of whole minutes make it fewer", maxInstants)}}
+	refused := func(why string) []Breach {
+		return []Breach{{Escalation: e.Name, Period: Period{k.from, k.to}, Tier: -1, Why: "nothing is proved: " + why}}
 	}
+	cases, ok := e.alertCases()
+	if !ok {
+		return refused(fmt.Sprintf("its conditions tell more than %d kinds of alerts apart", maxCases))
+	}
+	var proofs proofs
+	var at []time.Time
+	for _, c := range cases {
+		pr := k.proof(e, c)
+		more, ok := pr.instants()
+		if at = append(at, more...); !ok || len(at) > 2*maxInstants {
+			return refused(fmt.Sprintf("its tiers, urgency and contact rules can meet shifts and intervals in more than %d ways; "+
+				"durations of whole minutes make it fewer", maxInstants))
+		}
+		proofs = append(proofs, pr)
+	}
+	at = sortedInstants(at)
 	for i, begin := range at {
 		end := k.to
 		if i+1 < len(at) {
 			end = at[i+1]
 		}
 		after := begin.Add(end.Sub(begin) / 2)
-		there, later := pr.worst(begin), pr.worst(after)
+		there, later := proofs.worst(begin), proofs.worst(after)
 		broken := Period{begin, end}
 		switch {
 		case there.kept && later.kept:
@@ -162,11 +165,25 @@ func (k *prover) prove(e Escalation) (breaches []Breach) {
 			breaches[last].To = broken.To
 			continue
 		}
-		w := pr.worst(broken.From)
+		w := proofs.worst(broken.From)
 		endless := w.endless
-		w = pr.walk(broken.From, w.number, true)
+		w = w.walk(broken.From, w.number, true)
 		w.endless = endless
-		breaches = append(breaches, Breach{Escalation: e.Name, Period: broken, Tier: w.lastTier, Why: w.why()})
+		breaches = append(breaches, Breach{Escalation: e.Name, Period: broken, Tier: w.lastTier, Why: w.why(), Labels: w.alert.labels()})
 	}
 	return breaches
+}
+
+// proofs are those of one escalation, for all kinds of alerts.
+type proofs []*proof
+
+// worst follows incidents of all kinds of alerts that are triggered at an instant, until one does not keep the promise,
+// and returns the last.
+func (ps proofs) worst(at time.Time) (w *walk) {
+	for _, pr := range ps {
+		if w = pr.worst(at); !w.kept {
+			break
+		}
+	}
+	return w
 }

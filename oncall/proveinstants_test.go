@@ -54,7 +54,7 @@ func TestLatticeHoldsInstants(t *testing.T) {
 	from := time.Date(2025, 3, 1, 0, 0, 30, 0, time.UTC)
 	for _, after := range []time.Duration{time.Minute, 15 * time.Second} {
 		p := manyWays(40*time.Minute, after)
-		pr := newProver(p, from, from.Add(2*day)).proof(p.Escalations["e"])
+		pr := newProver(p, from, from.Add(2*day)).proof(p.Escalations["e"], alertCase{})
 		some, ok := pr.instants()
 		if !ok || len(some) < 100 {
 			t.Fatalf("%d instants, %v", len(some), ok)

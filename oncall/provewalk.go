@@ -323,5 +323,9 @@ func (w *walk) why() string {
 	if at, ok := w.tierDue(); ok && at.After(w.end) {
 		reasons = append(reasons, fmt.Sprintf("tier %d is told only %s after the trigger", w.next, short(at.Sub(w.anchor))))
 	}
-	return strings.Join(reasons, "; ")
+	text := strings.Join(reasons, "; ")
+	if of := w.alert.String(); of != "" {
+		text = "where " + of + ": " + text
+	}
+	return text
 }

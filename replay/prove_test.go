@@ -38,7 +38,7 @@ func TestProveAgreesWithSimulation(t *testing.T) {
 			}
 			broken := slices.ContainsFunc(breaches, func(b oncall.Breach) bool { return !t.Before(b.From) && t.Before(b.To) })
 			reached, run := reaches(rt, p, e, t)
-			if reached && broken && e.Urgency.Low && e.Repeat.Times > 0 {
+			if reached && broken && (e.Urgency.Low || len(e.Urgency.LowWhen) > 0) && e.Repeat.Times > 0 {
 				continue // a round that waits for somebody's daytime lets contact rules of the one before go on: the proof does not count on that
 			}
 			if reached == broken {
@@ -48,12 +48,16 @@ func TestProveAgreesWithSimulation(t *testing.T) {
 	})
 }
 
-// reaches plays the incident through, for every turn of a round robin.
+// reaches plays the incident through, for every turn of a round robin and every team that a condition may name.
 func reaches(rt *rapid.T, p oncall.Policy, e oncall.Escalation, at time.Time) (bool, replay.Run) {
 	var run replay.Run
-	for number := range int64(12) { // every start in a line of up to four
-		s := replay.Scenario{Policy: p, Escalation: "e", At: at, For: e.Promise.Within, Number: number + 1, UntilReached: true,
-			Labels: labels.FromStrings("alertname", "A", "severity", e.Promise.Severity)}
+	numbers := int64(1)
+	if slices.ContainsFunc(e.Tiers, func(t oncall.Tier) bool { return t.RoundRobin }) {
+		numbers = 12 // every start in a line of up to four
+	}
+	for i := range numbers * 3 {
+		s := replay.Scenario{Policy: p, Escalation: "e", At: at, For: e.Promise.Within, Number: i/3 + 1, UntilReached: true,
+			Labels: labels.FromStrings("alertname", "A", "severity", e.Promise.Severity, "team", []string{"", "x", "y"}[i%3])}
 		var err error
 		if run, err = replay.Simulate(s); err != nil {
 			rt.Fatal(err)
@@ -107,7 +111,11 @@ func randomEscalation(rt *rapid.T) oncall.Escalation {
 	e := oncall.Escalation{Name: "e", GroupBy: []string{"alertname"}, DeliverWithin: 30 * time.Second,
 		Promise: oncall.Promise{Within: minutes("within", 1, 90), Severity: rapid.SampledFrom([]string{"critical", "warning"}).Draw(rt, "severity")}}
 	condition := func(name string) (c oncall.Condition) {
-		switch rapid.IntRange(0, 7).Draw(rt, name) {
+		switch rapid.IntRange(0, 9).Draw(rt, name) {
+		case 8:
+			c.When = amlabels.Matchers{{Type: amlabels.MatchEqual, Name: "team", Value: "x"}}
+		case 9:
+			c.When = amlabels.Matchers{{Type: amlabels.MatchNotEqual, Name: "team", Value: "y"}}
 		case 0:
 			c.When = amlabels.Matchers{{Type: amlabels.MatchEqual, Name: "severity", Value: "critical"}}
 		case 1:
@@ -135,10 +143,43 @@ func randomEscalation(rt *rapid.T) oncall.Escalation {
 		e.Repeat = oncall.Repeat{Every: after + minutes("every", 1, 30), Times: 2}
 	}
 	e.Condition = condition("condition of all")
-	if rapid.IntRange(0, 2).Draw(rt, "low") == 0 {
+	switch rapid.IntRange(0, 5).Draw(rt, "low") {
+	case 0, 1:
 		e.Urgency = oncall.Urgency{Low: true, Deadline: minutes("deadline", 0, 60)}
+	case 2:
+		e.Urgency = oncall.Urgency{LowWhen: amlabels.Matchers{{Type: amlabels.MatchEqual, Name: "team", Value: "x"}}, Deadline: minutes("deadline", 0, 60)}
 	}
 	return e
+}
+
+// TestProveKnowsNoOtherLabels: that a tier is told may break a promise, too: the channel that only one team has calls off
+// that ana is told at once where nobody is on call.
+func TestProveKnowsNoOtherLabels(t *testing.T) {
+	team := amlabels.Matchers{{Type: amlabels.MatchEqual, Name: "team", Value: "x"}}
+	p := oncall.Policy{
+		Users:     map[string]oncall.User{"ana": {Name: "ana", Slack: "U1", Contacts: []oncall.Contact{{Slack: "dm"}}}},
+		Schedules: map[string]oncall.Schedule{},
+		Escalations: map[string]oncall.Escalation{"e": {Name: "e", GroupBy: []string{"alertname"}, Promise: oncall.Promise{Within: 10 * time.Minute, Severity: "critical"},
+			Tiers: []oncall.Tier{
+				{Targets: []oncall.Target{{Kind: oncall.TargetSchedule, Name: "empty"}}},
+				{After: 5 * time.Minute, Targets: []oncall.Target{{Kind: oncall.TargetSlack, Name: "#x"}}, Condition: oncall.Condition{When: team}},
+				{After: time.Hour, Targets: []oncall.Target{{Kind: oncall.TargetUser, Name: "ana"}}},
+			}}},
+	}
+	at := time.Date(2025, 3, 28, 3, 0, 0, 0, time.UTC)
+	breaches := oncall.Prove(p, at, at.Add(time.Hour))
+	if len(breaches) != 1 || !breaches[0].To.Equal(at.Add(time.Hour)) || breaches[0].Labels["team"] != "x" || !strings.HasPrefix(breaches[0].Why, `where team="x": `) {
+		t.Errorf("%+v", breaches)
+	}
+	e := p.Escalations["e"] // whoever has that team or not, one of the two is told
+	e.Tiers = []oncall.Tier{
+		{Targets: []oncall.Target{{Kind: oncall.TargetUser, Name: "ana"}}, Condition: oncall.Condition{When: team}},
+		{Targets: []oncall.Target{{Kind: oncall.TargetUser, Name: "ana"}}, Condition: oncall.Condition{When: amlabels.Matchers{{Type: amlabels.MatchNotEqual, Name: "team", Value: "x"}}}},
+	}
+	p.Escalations["e"] = e
+	if breaches := oncall.Prove(p, at, at.Add(time.Hour)); len(breaches) != 0 {
+		t.Errorf("%+v", breaches)
+	}
 }
 
 // TestNobodyWaitsForWhomNothingReaches: a user without contacts keeps no later tier waiting for their daytime.

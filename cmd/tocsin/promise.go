@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"tocsin/config"
@@ -35,11 +37,23 @@ func brokenPromises(plan *config.Plan, now time.Time, at string) (problems probl
 		if end := now.Add(oncall.CoverageAhead); !b.To.Before(end) {
 			lasts = "at least until"
 		}
+		like := alertFlags(promise, b)
 		p := plan.EscalationAt[name].Errorf("escalation %q breaks its promise: of %s triggered at %s nobody is reached within %s: %s; that lasts %s %s%s",
 			name, what, instant(plan.Policy, name, b.From), promise.Within, b.Why, lasts, instant(plan.Policy, name, b.To), more)
-		problems = append(problems, p.WithHint("see: tocsin simulate --escalation '%s' --at %s%s", name, b.From.UTC().Format(time.RFC3339), at))
+		problems = append(problems, p.WithHint("see: tocsin simulate --escalation '%s' --at %s%s%s", name, b.From.UTC().Format(time.RFC3339), like, at))
 	}
 	return problems
+}
+
+// alertFlags are those with which simulate plays an alert through for which the promise is broken.
+func alertFlags(promise oncall.Promise, b oncall.Breach) (flags string) {
+	if promise.Severity != "" && promise.Severity != "critical" {
+		flags = fmt.Sprintf(" --severity '%s'", promise.Severity)
+	}
+	for _, name := range slices.Sorted(maps.Keys(b.Labels)) {
+		flags += fmt.Sprintf(" --label '%s=%s'", name, b.Labels[name])
+	}
+	return flags
 }
 
 // instant writes an instant where the first schedule of the escalation is, and in UTC.
