@@ -2,11 +2,14 @@ package main
 
 import (
 	"bytes"
+	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"tocsin/notifier/slack/slacktest"
 )
@@ -76,4 +79,66 @@ func TestSlackManifestCommand(t *testing.T) {
 			t.Errorf("%s: %d\n%s", c.args, code, b.String())
 		}
 	}
+}
+
+// TestServeBySocketMode runs the daemon where Slack cannot reach it: commands come over connections that it opened, a
+// reload keeps them, and a token that is revoked becomes an incident that is paged by another way.
+func TestServeBySocketMode(t *testing.T) {
+	noLeaks(t)
+	base, _ := backend(t)
+	s := slacktest.New(slacktest.Options{Token: "xoxb-1", AppToken: "xapp-1", SocketMode: true, Channels: []string{"#team"}, Users: []slacktest.User{{ID: "U1", Name: "ana"}}})
+	far := httptest.NewServer(s)
+	defer far.Close()
+	s.SetURL(far.URL)
+	dir := t.TempDir()
+	write(t, dir, "rules.yml", fmt.Sprintf(ruleFile, "Down"))
+	write(t, dir, "bot", "xoxb-1")
+	write(t, dir, "app", "xapp-1")
+	write(t, dir, "secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+	write(t, dir, "tocsin.yml", fmt.Sprintf(`
+prometheus: {url: %[1]s}
+rule_files: [rules.yml]
+slack: {bot_token_file: bot, app_token_file: app, api_url: %[2]s}
+users: [{name: ana, slack: U1}]
+receivers: [{name: phone, page_configs: [{url: %[1]s/page, secret_file: secret}]}]
+escalations: [{name: default, tiers: [{receiver: phone}]}]
+`, base, s.APIURL()))
+	i := start(t, dir, nil)
+	if a, err := s.Command(t.Context(), "", "list", "U1"); err != nil || !strings.Contains(a.Text, "open") {
+		t.Errorf("%+v, %v", a, err)
+	}
+	resp, err := http.Post(i.url+"/-/reload", "", nil)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatal(resp, err)
+	}
+	resp.Body.Close()
+	if a, err := s.Command(t.Context(), "", "list", "U1"); err != nil || len(s.Calls("apps.connections.open")) != 2 {
+		t.Errorf("after a reload: %+v, %v, %d connections were opened", a, err, len(s.Calls("apps.connections.open")))
+	}
+	s.Fail(slacktest.Fault{Stage: slacktest.Before, Error: "token_revoked", Times: -1})
+	write(t, dir, "app", "xapp-1\n")
+	write(t, dir, "tocsin.yml", fmt.Sprintf(`
+prometheus: {url: %[1]s}
+rule_files: [rules.yml]
+slack: {bot_token_file: bot, app_token_file: app, api_url: %[2]s, allow_unknown: true}
+receivers: [{name: phone, page_configs: [{url: %[1]s/page, secret_file: secret}]}]
+escalations: [{name: default, tiers: [{receiver: phone}]}]
+`, base, s.APIURL()))
+	if resp, err = http.Post(i.url+"/-/reload", "", nil); err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatal(resp, err)
+	}
+	resp.Body.Close()
+	deadline := time.After(20 * time.Second)
+	for tick := time.NewTicker(50 * time.Millisecond); ; {
+		if _, out := i.cli(t, "incident", "list"); strings.Contains(out, "Nothing can be posted to Slack: token_revoked") {
+			tick.Stop()
+			break
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("no incident was opened:\n%s", i.log.String())
+		}
+	}
+	i.end(t)
 }

@@ -2,6 +2,8 @@ package slack
 
 import (
 	"fmt"
+	"log/slog"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"sync"
@@ -285,4 +287,22 @@ func FuzzSocketCommand(f *testing.F) {
 			t.Errorf("no command: %v", form)
 		}
 	})
+}
+
+// TestSocketOverTheNetwork: the same over a real connection.
+func TestSocketOverTheNetwork(t *testing.T) {
+	s := slacktest.New(slacktest.Options{SocketMode: true, Users: []slacktest.User{{ID: "U02ANA", Name: "ana"}}})
+	far := httptest.NewServer(s)
+	defer far.Close()
+	s.SetURL(far.URL)
+	a := New(Config{BotToken: s.Token(), AppToken: "xapp-test", APIURL: s.APIURL()}, Options{Acts: newActs(open(42, time.Now(), fire(1, time.Now()))), Policy: testPolicy, Logger: slog.New(slog.DiscardHandler)})
+	defer a.Close()
+	a.Start()
+	got, err := s.Command(t.Context(), "", "list", "U02ANA") // it waits for a connection
+	if err != nil || !strings.Contains(got.Text, "#42") {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for _, c := range s.Complaints() {
+		t.Error(c)
+	}
 }
