@@ -117,7 +117,8 @@ func load(file string, s source) (*Plan, problem.List) {
 	doc, problems := problem.Parse(file, text)
 	doc.Read, doc.Getenv = s.read, s.getenv
 	l := &loading{source: s, doc: doc, problems: problems, read: map[string][]byte{file: text}}
-	l.plan = &Plan{File: file, EvaluationInterval: DefaultEvaluationInterval, Pages: map[oncall.Endpoint]pager.Config{}}
+	l.plan = &Plan{File: file, EvaluationInterval: DefaultEvaluationInterval, Pages: map[oncall.Endpoint]pager.Config{},
+		Twilio: map[oncall.Endpoint]pager.Twilio{}, Ntfy: map[oncall.Endpoint]pager.NtfyConfig{}}
 	if doc.Root == nil {
 		if len(problems) == 0 {
 			l.add(doc.At(nil).Errorf("the configuration is empty").WithHint("examples/minimal holds the smallest useful one"))

@@ -46,6 +46,8 @@ type Plan struct {
 	Workspaces         []slack.Config           // of Slack, in order of the file
 	Outgoing           outgoing.Policy          // what tocsin's own senders may connect to
 	Pages              map[oncall.Endpoint]pager.Config
+	Twilio             map[oncall.Endpoint]pager.Twilio
+	Ntfy               map[oncall.Endpoint]pager.NtfyConfig
 	PagerDuty          map[oncall.Endpoint]pager.Account // entries that incidents are brought to with acknowledgements
 	Opsgenie           map[oncall.Endpoint]pager.Account
 	Hooks              map[pager.HookName]pager.Hook // where those far ends report back

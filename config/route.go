@@ -3,6 +3,8 @@ package config
 import (
 	"slices"
 
+	"go.yaml.in/yaml/v3"
+
 	"tocsin/notifier/alertmanager"
 	"tocsin/notifier/pager"
 	"tocsin/oncall"
@@ -15,8 +17,7 @@ func (l *loading) alertmanager(b *block) {
 		receivers, pages, refs, p := oncall.DecodeReceivers(l.doc, b.Receivers)
 		l.receivers, l.refs, l.problems = receivers, append(l.refs, refs...), append(l.problems, p...)
 		for endpoint, node := range pages {
-			page, p := pager.DecodeConfig(l.doc, node)
-			l.plan.Pages[endpoint], l.problems = page, append(l.problems, p...)
+			l.problems = append(l.problems, l.page(endpoint, node)...)
 		}
 	}
 	l.routed = b.Route != nil
@@ -30,6 +31,19 @@ func (l *loading) alertmanager(b *block) {
 	if b.Receivers != nil {
 		l.hooks(b.Receivers)
 	}
+}
+
+// page decodes what one endpoint of ours is.
+func (l *loading) page(e oncall.Endpoint, node *yaml.Node) (p problem.List) {
+	switch e.Kind() {
+	case "call", "sms":
+		l.plan.Twilio[e], p = pager.DecodeTwilio(l.doc, node)
+	case "ntfy":
+		l.plan.Ntfy[e], p = pager.DecodeNtfy(l.doc, node)
+	default:
+		l.plan.Pages[e], p = pager.DecodeConfig(l.doc, node)
+	}
+	return p
 }
 
 // ownSections reports that the file holds more than an alertmanager.yml does.

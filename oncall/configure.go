@@ -159,10 +159,12 @@ func decodeContacts(d *problem.Document, user userBlock) (contacts []Contact, re
 type receiverBlock struct {
 	Name        problem.At[string] `yaml:"name"`
 	PageConfigs []*yaml.Node       `yaml:"page_configs"`
+	Twilio      []*yaml.Node       `yaml:"twilio_configs"`
+	Ntfy        []*yaml.Node       `yaml:"ntfy_configs"`
 	Escalation  problem.At[string] `yaml:"escalation"`
 }
 
-// DecodeReceivers decodes what is ours in the receivers section: names, page_configs and escalation. All
+// DecodeReceivers decodes what is ours in the receivers section: names, page_configs and its like, and escalation. All
 // other keys are Alertmanager's, whose own parser looks at them, at names too. pages holds the configuration of
 // each page endpoint, which the package pager decodes.
 func DecodeReceivers(d *problem.Document, n *yaml.Node) (receivers []problem.At[Receiver], pages map[Endpoint]*yaml.Node, refs []Ref, problems problem.List) {
@@ -177,7 +179,7 @@ func DecodeReceivers(d *problem.Document, n *yaml.Node) (receivers []problem.At[
 		if b.Name.Value == "" {
 			continue
 		}
-		if len(b.PageConfigs) > 0 || b.Escalation.IsSet() {
+		if len(b.PageConfigs)+len(b.Twilio)+len(b.Ntfy) > 0 || b.Escalation.IsSet() {
 			problems = append(problems, checkName(d.At(node), b.Name, "receiver")...)
 		}
 		r := Receiver{Name: b.Name.Value, Escalation: b.Escalation.Value}
@@ -186,12 +188,35 @@ func DecodeReceivers(d *problem.Document, n *yaml.Node) (receivers []problem.At[
 			r.Endpoints = append(r.Endpoints, e)
 			pages[e] = page
 		}
+		for i, entry := range b.Twilio {
+			e := twilioEndpoint(entry, r.Name, i)
+			r.Endpoints, pages[e] = append(r.Endpoints, e), entry
+		}
+		for i, entry := range b.Ntfy {
+			e := IntegrationEndpoint("ntfy", r.Name, i)
+			r.Endpoints, pages[e] = append(r.Endpoints, e), entry
+		}
 		if b.Escalation.IsSet() {
 			refs = append(refs, Ref{RefEscalation, b.Escalation.Value, b.Escalation.Place})
 		}
 		receivers = append(receivers, problem.At[Receiver]{Value: r, Place: b.Name.Place})
 	}
 	return receivers, pages, refs, problems
+}
+
+// twilioEndpoint is the endpoint of the i-th (from 0) entry of a receiver's twilio_configs. What calls and what writes are
+// kinds of their own: a call is for asking only.
+func twilioEndpoint(entry *yaml.Node, receiver string, i int) Endpoint {
+	kind := "call"
+	if entry.Kind == yaml.AliasNode {
+		entry = entry.Alias
+	}
+	for j := 0; entry.Kind == yaml.MappingNode && j+1 < len(entry.Content); j += 2 {
+		if entry.Content[j].Value == "mode" && entry.Content[j+1].Value == "sms" {
+			kind = "sms"
+		}
+	}
+	return IntegrationEndpoint(kind, receiver, i)
 }
 
 // ownKeys is a receiver without Alertmanager's keys.
@@ -205,7 +230,7 @@ func ownKeys(n *yaml.Node) *yaml.Node {
 	own := *n
 	own.Content = nil
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		if slices.Contains([]string{"name", "page_configs", "escalation", "<<"}, n.Content[i].Value) {
+		if slices.Contains([]string{"name", "page_configs", "twilio_configs", "ntfy_configs", "escalation", "<<"}, n.Content[i].Value) {
 			own.Content = append(own.Content, n.Content[i], n.Content[i+1])
 		}
 	}

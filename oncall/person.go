@@ -7,7 +7,7 @@ import (
 
 // pagingLists are the integrations whose far ends wake a person. What else Alertmanager knows leads to channels,
 // mailboxes and programs.
-var pagingLists = []string{"page", "pagerduty_configs", "opsgenie_configs", "victorops_configs", "pushover_configs", "incidentio_configs"}
+var pagingLists = []string{"page", "call", "sms", "ntfy", "pagerduty_configs", "opsgenie_configs", "victorops_configs", "pushover_configs", "incidentio_configs"}
 
 // ReachesPerson reports whether a delivery, once it arrives, has asked a person: a user by one of their own contacts,
 // or somebody behind a receiver that pages. A channel is no person, and a shadow is not relied upon.

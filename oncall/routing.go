@@ -59,7 +59,7 @@ type Integration struct {
 }
 
 // IntegrationEndpoint returns the endpoint of the i-th (from 0) entry of a receiver's list, which is
-// named as in the configuration: "webhook_configs".
+// named as in the configuration, "webhook_configs", but for tocsin's own: "call", "sms", "ntfy".
 func IntegrationEndpoint(list, receiver string, i int) Endpoint {
 	e := PageEndpoint(receiver, i)
 	return Endpoint(list + ":" + e.Address())

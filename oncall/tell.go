@@ -156,7 +156,7 @@ func (m *machine) tellPages(kind DeliveryKind, what string) {
 // takes reports whether an endpoint can be told something that asks for no attention.
 func (m *machine) takes(e Endpoint, kind DeliveryKind) bool {
 	if !e.Integration() {
-		return true
+		return e.Kind() != "call" // it rings to ask, and for nothing else
 	}
 	i, ok := m.p.integration(e)
 	switch kind {

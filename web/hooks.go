@@ -20,3 +20,13 @@ func (w *Web) vendorReports(vendor string) http.HandlerFunc {
 		w.fail(rw, r, oncall.Errorf(oncall.CodeNotFound, "the receiver %q has no %s_webhook", name, vendor))
 	}
 }
+
+// phoneReports hears from Twilio: keys that were pressed, how calls and messages ended, and what people write. The handler
+// sees by its signature whether it is Twilio.
+func (w *Web) phoneReports(rw http.ResponseWriter, r *http.Request) {
+	if w.o.Phone == nil {
+		w.notFound(rw, r)
+		return
+	}
+	w.o.Phone.ServeHTTP(rw, r)
+}

@@ -67,6 +67,8 @@ type Options struct {
 	// Hooks returns what takes the reports of a vendor ("pagerduty", "opsgenie") for a receiver, nil where none is
 	// configured. nil: none is.
 	Hooks func(vendor, receiver string) http.Handler
+	// Phone takes what Twilio reports, and what people write to it, below /hooks/twilio/; nil: nobody does.
+	Phone http.Handler
 
 	Openings   Openings   // opens incidents by hand; nil: nobody can
 	Heartbeats Heartbeats // hears dead man's switches; nil: there are none
@@ -221,6 +223,8 @@ func (w *Web) callbackRoutes() []route {
 		{"POST", "/hooks/heartbeat/{name}", w.beat},
 		{"POST", "/hooks/pagerduty/{name}", w.vendorReports("pagerduty")},
 		{"POST", "/hooks/opsgenie/{name}", w.vendorReports("opsgenie")},
+		{"POST", "/hooks/twilio/sms", w.phoneReports},
+		{"POST", "/hooks/twilio/{token}/{what}", w.phoneReports},
 		{"GET", "/calendar/{token}", w.calendar},
 		{"GET", "/hooks/tocsin.css", w.stylesheet}, // the page of a link needs it where only /hooks/* is exposed
 	}

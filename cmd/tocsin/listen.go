@@ -116,7 +116,7 @@ func readListener(file string) (*toolkit.Config, error) {
 
 // checkCallbacks refuses a listener whose users would lock out Slack and acknowledge links.
 func (f webFlags) checkCallbacks(listener *toolkit.Config, plan *config.Plan) error {
-	if len(listener.Users) == 0 || f.CallbackAddress != "" || (plan.Slack == nil && len(plan.Pages)+len(plan.Hooks) == 0) {
+	if len(listener.Users) == 0 || f.CallbackAddress != "" || (plan.Slack == nil && len(plan.Pages)+len(plan.Hooks)+len(plan.Twilio)+len(plan.Ntfy) == 0) {
 		return nil
 	}
 	return fmt.Errorf("basic_auth_users in %s would lock out Slack, the acknowledge links in pages and the webhooks of PagerDuty and Opsgenie, which know no password: "+

@@ -37,6 +37,8 @@ type generation struct {
 	pager    *pager.Pager
 	duty     *pager.PagerDuty
 	genie    *pager.Opsgenie
+	phone    *pager.Phone
+	ntfy     *pager.Ntfy
 	senders  *alertmanager.Senders
 	pulse    *watchdog.Target // nil: no pulse is sent
 	metrics  *lateMetrics     // of slack
@@ -110,14 +112,21 @@ func (d *daemon) build(plan *config.Plan, before *generation) (*generation, erro
 	return g, nil
 }
 
-// accounts makes the senders that bring incidents to PagerDuty and Opsgenie. What they cannot serve is sent by
-// Alertmanager's own notifiers.
+// accounts makes the senders that bring incidents to PagerDuty and Opsgenie, where Alertmanager's own notifiers send what
+// they cannot serve, and those that reach people by telephone.
 func (g *generation) accounts(plan *config.Plan) (err error) {
 	o := pager.AccountOptions{Version: version.Version, ExternalURL: g.policy.ExternalURL, Words: g.senders.Words, Others: g.senders, Outgoing: plan.Outgoing}
 	if g.duty, err = pager.NewPagerDuty(plan.PagerDuty, o); err != nil {
 		return err
 	}
-	g.genie, err = pager.NewOpsgenie(plan.Opsgenie, o)
+	if g.genie, err = pager.NewOpsgenie(plan.Opsgenie, o); err != nil {
+		return err
+	}
+	own := pager.PhoneOptions{Version: version.Version, Outgoing: plan.Outgoing}
+	if g.phone, err = pager.NewPhone(plan.Twilio, own); err != nil {
+		return err
+	}
+	g.ntfy, err = pager.NewNtfy(plan.Ntfy, own)
 	return err
 }
 
@@ -128,7 +137,8 @@ func (d *daemon) enact(g *generation) {
 	defer d.enacting.Unlock()
 	g.policy = g.policy.WithOverrides(d.overrides.Current(), time.Now())
 	d.warnPointless(g.policy)
-	senders := map[string]notifier.Sender{"page": g.pager, notifier.Integrations: g.senders, "pagerduty_configs": g.duty, "opsgenie_configs": g.genie}
+	senders := map[string]notifier.Sender{"page": g.pager, notifier.Integrations: g.senders, "pagerduty_configs": g.duty, "opsgenie_configs": g.genie,
+		"call": g.phone, "sms": g.phone, "ntfy": g.ntfy}
 	if g.slack != nil {
 		senders["slack"], senders["chart"] = g.slack, g.slack
 	}
@@ -156,6 +166,7 @@ func (d *daemon) enact(g *generation) {
 	d.evaluator.Apply(g.eval)
 	d.heartbeats.Apply(g.plan.Heartbeats, g.plan.ExternalLabels)
 	d.hooks.Apply(g.plan.Hooks)
+	d.phones.Apply(g.plan.Twilio)
 	d.onWatch()
 	d.watchdog.Apply(g.pulse)
 	d.incidents.Wake()
@@ -173,6 +184,8 @@ func (g *generation) close(next *generation) {
 	g.pager.Close()
 	g.duty.Close()
 	g.genie.Close()
+	g.phone.Close()
+	g.ntfy.Close()
 	g.pulse.Close()
 	g.senders.Close()
 	closeBackends(g.backends)

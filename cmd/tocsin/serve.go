@@ -76,6 +76,7 @@ type daemon struct {
 	watchSince atomic.Int64 // nanoseconds: when this process took over, or a plan came into force
 	acts       *notifier.Acts
 	hooks      *pager.Hooks
+	phones     *pager.PhoneHooks
 	web        *web.Web
 
 	live       atomic.Pointer[generation]
@@ -251,10 +252,11 @@ func (d *daemon) wire(ports *listeners) {
 	d.watchdog = watchdog.New(watchdog.Options{Checks: d.selfChecks(), Version: version.Version, Logger: d.log.With("component", "watchdog"), Registerer: d.registry})
 	d.loops.Store(&loops{d.dispatcher, d.incidents, d.deliveries, make(chan struct{}, 1), d.heartbeats})
 	d.hooks = pager.NewHooks(pager.HookOptions{Acts: d.acts, Policy: d.policy, Logger: d.log.With("component", "hooks"), Registerer: d.registry})
+	d.phones = pager.NewPhoneHooks(pager.PhoneHookOptions{Acts: d.acts, Delivery: d.store.Delivery, Policy: d.policy, Logger: d.log.With("component", "phone"), Registerer: d.registry})
 	d.web = web.New(web.Options{
 		Acts: d.acts, Overrides: d.overrides, Endpoints: d.endpoints, Drills: d.drills, Openings: d.acts, Heartbeats: d.heartbeats, Watchdog: d.watchdog,
 		Store: d.store, Rules: d.evaluator, Evaluated: d.evaluator.Ready, Policy: d.policy, Reload: d.reload,
-		User: d.flags.Web.user, Slack: d.slackHandlers, Hooks: d.hooks.Handler,
+		User: d.flags.Web.user, Slack: d.slackHandlers, Hooks: d.hooks.Handler, Phone: d.phones,
 		Alertmanager: &web.Alertmanager{Dispatch: d.dispatcher, Store: d.store, Silences: d.silences, Mode: d.flags.matcherMode(),
 			Receivers: d.receivers, Original: d.original, RouteLabels: d.routeLabels,
 			Peers: func() []web.Peer { return []web.Peer{{Name: hostname(), Address: ports.main[0].Addr().String()}} }},

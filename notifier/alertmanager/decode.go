@@ -18,7 +18,7 @@ var Sections = []string{"global", "route", "inhibit_rules", "receivers", "templa
 	"tracing", "event_recorder"}
 
 // ReceiverKeys are the keys of a receiver that only tocsin knows.
-var ReceiverKeys = []string{"page_configs", "escalation", "pagerduty_webhook", "opsgenie_webhook"}
+var ReceiverKeys = []string{"page_configs", "twilio_configs", "ntfy_configs", "escalation", "pagerduty_webhook", "opsgenie_webhook"}
 
 // Nobody is the receiver without integrations where a route leads that had to be made up.
 const Nobody = "nobody"
