@@ -24,6 +24,7 @@ type ActOptions struct {
 	ExternalLabels func() labels.Labels
 	Silences       Silencer     // nil: nobody can silence from an incident
 	Openings       OpeningStore // nil: nobody can open an incident by hand
+	Bundles        BundleStore  // nil: no page goes for several incidents
 	Logger         *slog.Logger // nil: silent
 }
 

@@ -103,7 +103,7 @@ func (r *rig) complete(number int64) {
 		if d.Endpoint.Kind() != "page" || d.State == oncall.DeliveryDropped {
 			continue
 		}
-		at := arrived[d.Key]
+		at := max(arrived[d.Key], arrived[d.Bundle])
 		if at == 0 {
 			r.t.Errorf("#%d: %s to %s never arrived: %s, %q", number, d.Kind, d.Endpoint, d.State, d.Error)
 		} else if at < last[d.Endpoint] {

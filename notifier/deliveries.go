@@ -16,6 +16,8 @@ import (
 const (
 	maxInFlight = 256              // deliveries being sent at once, over all endpoints
 	claimBatch  = 64               // deliveries in one claim
+	maxSettlers = 16               // bundles being settled at once
+	settleBatch = 50               // members of a bundle that are settled in one use case
 	hardTimeout = 30 * time.Second // a bound on any attempt, whatever its sender allows
 	grace       = 5 * time.Second  // at the end, for attempts under way
 	commitGrace = 2 * time.Second  // after that, for committing what they came to
@@ -119,11 +121,14 @@ type deliveryRun struct {
 	stopSend   context.CancelFunc
 	committing context.Context // of results
 	stopCommit context.CancelFunc
+	settling   context.Context // of members of bundles; ends with the run
+	stopSettle context.CancelFunc
 
-	flying  map[string]bool // keys between claim and result
-	results chan result     // as large as maxInFlight: it never blocks
-	unsure  bool            // a claim failed: the store may have marked what nobody sends
-	leaveBy time.Time       // the store works again after that: leave when nothing is under way, at the latest then
+	flying   map[string]bool // keys between claim and result, and bundles that are being settled
+	settlers int             // of those
+	results  chan result     // as large as maxInFlight and maxSettlers: it never blocks
+	unsure   bool            // a claim failed: the store may have marked what nobody sends
+	leaveBy  time.Time       // the store works again after that: leave when nothing is under way, at the latest then
 }
 
 // result is what the goroutine of one delivery reports when it is through.
@@ -132,16 +137,18 @@ type result struct {
 	endpoint oncall.Endpoint
 	attempt  oncall.Attempt
 	sent     bool  // a sender was asked
+	settled  bool  // no delivery: members of a bundle were settled
 	err      error // ErrLeaseLost ends the run
 }
 
 func newDeliveryRun(l *Deliveries, lease oncall.Lease, base context.Context) *deliveryRun {
 	r := &deliveryRun{
 		Deliveries: l, lease: lease, lanes: newLanes(), flying: map[string]bool{},
-		results: make(chan result, maxInFlight),
+		results: make(chan result, maxInFlight+maxSettlers),
 	}
 	r.committing, r.stopCommit = context.WithCancel(base)
 	r.sending, r.stopSend = context.WithCancel(r.committing)
+	r.settling, r.stopSettle = context.WithCancel(r.committing)
 	return r
 }
 
@@ -196,17 +203,24 @@ func (r *deliveryRun) claim(ctx context.Context) (next time.Time, err error) {
 		r.lanes.enable()
 	}
 	r.using = s
-	claims, next, err := r.store.ClaimDeliveries(ctx, oncall.Write{Now: now, Lease: &r.lease, Urgent: true}, limit,
-		func(e oncall.Endpoint) int { return r.lanes.free(e, now) })
+	got, err := r.store.ClaimDeliveries(ctx, oncall.Write{Now: now, Lease: &r.lease, Urgent: true}, oncall.ClaimRequest{
+		Limit:  limit,
+		Free:   func(e oncall.Endpoint, target string) int { return r.lanes.free(e, target, now) },
+		Freeze: func(d oncall.Delivery, b oncall.Bundle) []byte { return oncall.FreezeBundle(s.policy, d, b) },
+	})
 	if err != nil {
-		return next, err
+		return got.Next, err
 	}
-	for _, c := range claims {
+	for _, c := range got.Claims {
 		r.start(s, c, now)
 	}
-	if len(claims) == limit {
+	for _, key := range got.Ended {
+		r.settle(key)
+	}
+	if len(got.Claims) == limit {
 		return now, nil
 	}
+	next = got.Next
 	if !next.After(now) {
 		next = time.Time{} // due, but its endpoint is not free: a result or a lane says when it is
 	}
@@ -220,7 +234,7 @@ func (r *deliveryRun) start(s *setup, c oncall.Claim, now time.Time) {
 	if !d.NextAt.IsZero() {
 		r.metrics.lag.WithLabelValues(d.Endpoint.Kind()).Observe(now.Sub(d.NextAt).Seconds())
 	}
-	f := flight{Deliveries: r.Deliveries, setup: s, lease: r.lease, claim: c, off: r.lanes.start(d.Endpoint)}
+	f := flight{Deliveries: r.Deliveries, setup: s, lease: r.lease, claim: c, off: r.lanes.start(&c, now)}
 	go func() {
 		res := f.run(r.sending, r.committing)
 		r.metrics.inFlight.Dec()
@@ -244,6 +258,13 @@ func (r *deliveryRun) collect() error {
 
 func (r *deliveryRun) landed(res result) error {
 	delete(r.flying, res.key)
+	if res.settled {
+		r.settlers--
+		if errors.Is(res.err, oncall.ErrLeaseLost) {
+			return oncall.ErrLeaseLost
+		}
+		return nil
+	}
 	r.lanes.done(res)
 	if res.sent {
 		r.past.take(res.endpoint, res.attempt)
@@ -281,6 +302,7 @@ func (r *deliveryRun) wait(ctx context.Context, until time.Time, wakes bool) err
 func (r *deliveryRun) stop(err error) {
 	defer r.stopCommit()
 	defer r.stopSend()
+	r.stopSettle()
 	if err != nil && !errors.Is(err, errAcquireAnew) {
 		r.stopCommit() // ends the attempts too
 	} else {

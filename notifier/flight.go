@@ -47,25 +47,28 @@ func (f *flight) attempt(ctx context.Context) (a oncall.Attempt, sent bool) {
 	sender := f.sender(d.Endpoint)
 	switch {
 	case f.off != "":
-		return oncall.Attempt{Outcome: oncall.OutcomeRefused, Error: f.off}, false
+		return oncall.Attempt{Outcome: oncall.OutcomeRefused, Error: f.off, Closed: true}, false
 	case sender == nil:
 		return oncall.Attempt{
-			Outcome: oncall.OutcomeRefused,
-			Error:   fmt.Sprintf("no longer configured: nothing here sends to %s", d.Endpoint),
+			Outcome: oncall.OutcomeRefused, Closed: true,
+			Error: fmt.Sprintf("no longer configured: nothing here sends to %s", d.Endpoint),
 		}, false
 	}
 	ctx, cancel := context.WithTimeout(ctx, hardTimeout)
 	defer cancel()
-	m := Message{Delivery: d, Thread: f.claim.Thread}
+	m := Message{Delivery: d, Thread: f.claim.Thread, Bundle: f.claim.Bundle}
 	if d.Kind == oncall.KindMessage || d.Kind == oncall.KindEdit || d.Kind == oncall.KindChart || d.Endpoint.Integration() {
 		in, err := f.load(ctx, d.Incident)
 		if err != nil {
 			return oncall.Attempt{Outcome: oncall.OutcomeRetry, Error: "not sent: tocsin could not read the incident from its store"}, false
 		}
-		if d.Kind == oncall.KindEdit && in.Revision <= f.claim.Shown {
+		if d.Kind == oncall.KindEdit && in.Revision <= f.claim.Shown && f.claim.Bundle == nil {
 			return oncall.Attempt{Outcome: oncall.OutcomeDelivered, Revision: f.claim.Shown}, false
 		}
 		m.Incident = in
+	}
+	if err := f.loadBundle(ctx, &m); err != nil {
+		return oncall.Attempt{Outcome: oncall.OutcomeRetry, Error: "not sent: tocsin could not read the incidents of its message from its store"}, false
 	}
 	return f.send(ctx, sender, m), true
 }
@@ -116,15 +119,7 @@ func (f *flight) commit(ctx context.Context, a oncall.Attempt, state oncall.Deli
 		now := time.Now()
 		err := f.store.FinishDelivery(ctx, oncall.Write{Now: now, Lease: &f.lease, Urgent: true}, d.Key, a, state, nextAt,
 			func(in oncall.Incident) (oncall.Decision, error) {
-				s := f.Deliveries.setup.Load() // the policy in force, not that of the claim
-				dec, err := decide(now, in, oncall.DeliveryFinished{Key: d.Key, Attempt: a, State: state}, s.policy)
-				if p, ok := errors.AsType[*panicError](err); ok {
-					f.metrics.panics.Inc()
-					f.log.Error("deciding about a delivery failed; its result is kept, what follows from it is left to the incident's timers",
-						"incident", d.Incident, "delivery", d.Key, "err", p, "stack", p.stack)
-					dec, err = oncall.Decision{}, nil
-				}
-				return dec, err
+				return f.finished(now, in, oncall.DeliveryFinished{Key: d.Key, Attempt: a, State: state})
 			})
 		if err == nil {
 			return nil

@@ -11,6 +11,7 @@ import (
 type limit struct {
 	inFlight int
 	apart    time.Duration // between the starts of two attempts
+	gather   time.Duration // between the starts of two first attempts that ask the same target: what asks meanwhile is bundled
 }
 
 // limits by kind of endpoint. Slack takes about one message a second in a channel, edits included; asking
@@ -18,10 +19,10 @@ type limit struct {
 var limits = map[string]limit{
 	"slack": {inFlight: 1, apart: time.Second},
 	"chart": {inFlight: 1, apart: 3 * time.Second}, // nobody waits for them, and Slack counts them beside messages
-	"page":  {inFlight: 4},
-	"call":  {inFlight: 1}, // a telephone is one
+	"page":  {inFlight: 4, gather: time.Second},    // several, so that one that hangs does not hold up the next bundle
+	"call":  {inFlight: 1},                         // a telephone is one
 	"sms":   {inFlight: 2},
-	"ntfy":  {inFlight: 4},
+	"ntfy":  {inFlight: 4, gather: time.Second},
 }
 
 // integration is the limit of each of Alertmanager's integrations.
@@ -49,10 +50,11 @@ type lanes struct {
 type lane struct {
 	limit
 	flying  int
-	started time.Time // of the last attempt
-	held    time.Time // Retry-After: nothing is sent before
-	failing bool      // the last attempt was not confirmed: one at a time, so that a dead far end ties up little
-	off     string    // why the endpoint is switched off until the next Apply, "" if it is not
+	asked   map[string]time.Time // by target: the start of the last first attempt that asked; only of the last moments
+	started time.Time            // of the last attempt
+	held    time.Time            // Retry-After: nothing is sent before
+	failing bool                 // the last attempt was not confirmed: one at a time, so that a dead far end ties up little
+	off     string               // why the endpoint is switched off until the next Apply, "" if it is not
 }
 
 func newLanes() *lanes { return &lanes{of: map[oncall.Endpoint]*lane{}} }
@@ -66,8 +68,9 @@ func (l *lanes) get(e oncall.Endpoint) *lane {
 	return n
 }
 
-// free returns how many more deliveries the endpoint can take. It changes nothing.
-func (l *lanes) free(e oncall.Endpoint, now time.Time) int {
+// free returns how many more deliveries the endpoint can take: of those that ask a target for the first time, or of
+// others for "". It changes nothing.
+func (l *lanes) free(e oncall.Endpoint, target string, now time.Time) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := l.of[e]
@@ -77,7 +80,7 @@ func (l *lanes) free(e oncall.Endpoint, now time.Time) int {
 	if n.off != "" {
 		return max(0, 16-n.flying) // nothing is sent: they are refused at once
 	}
-	if n.opens().After(now) {
+	if n.opens().After(now) || target != "" && n.asked[target].Add(n.gather).After(now) {
 		return 0
 	}
 	most := n.inFlight
@@ -99,11 +102,17 @@ func (n *lane) opens() time.Time {
 }
 
 // start counts a delivery in. off says why it must not be sent, "" to send it.
-func (l *lanes) start(e oncall.Endpoint) (off string) {
+func (l *lanes) start(c *oncall.Claim, now time.Time) (off string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	n := l.get(e)
+	n := l.get(c.Delivery.Endpoint)
 	n.flying++
+	if c.Lane != "" && n.gather > 0 {
+		if n.asked == nil {
+			n.asked = map[string]time.Time{}
+		}
+		n.asked[c.Lane] = now
+	}
 	return n.off
 }
 
@@ -143,9 +152,16 @@ func (l *lanes) next(now time.Time) time.Time {
 	var at time.Time
 	for e, n := range l.of {
 		opens := n.opens()
+		for target, asked := range n.asked {
+			if until := asked.Add(n.gather); until.After(now) {
+				at = earlier(at, until)
+			} else {
+				delete(n.asked, target)
+			}
+		}
 		if opens.After(now) {
 			at = earlier(at, opens)
-		} else if n.flying == 0 && n.off == "" && !n.failing {
+		} else if len(n.asked) == 0 && n.flying == 0 && n.off == "" && !n.failing {
 			delete(l.of, e)
 		}
 	}
@@ -157,6 +173,6 @@ func (l *lanes) enable() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, n := range l.of {
-		n.off, n.failing = "", false
+		n.off, n.failing, n.asked = "", false, nil
 	}
 }

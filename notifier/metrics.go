@@ -72,7 +72,7 @@ func newDeliveryMetrics(r prometheus.Registerer) *deliveryMetrics {
 			Name: "tocsin_delivery_panics_total", Help: "Deliveries that met a defect of tocsin; each is in the log.",
 		}),
 	}
-	for _, step := range []string{"claim", "load", "finish"} {
+	for _, step := range []string{"claim", "load", "finish", "settle"} {
 		m.errors.WithLabelValues(step)
 	}
 	return m

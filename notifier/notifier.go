@@ -47,13 +47,17 @@ type IncidentStore interface {
 
 // DeliveryStore is what the delivery loop needs of the store.
 type DeliveryStore interface {
-	// ClaimDeliveries marks up to limit due deliveries as sending, counts their attempt, and returns them,
-	// by Priority, then NextAt. Of one incident and endpoint only the oldest unfinished delivery is ever
-	// claimed, and only when none is being sent. free says how many more an endpoint can take now. What an
-	// earlier epoch was sending is claimed again. next is the earliest NextAt of what was not due (zero:
-	// none).
-	ClaimDeliveries(ctx context.Context, w oncall.Write, limit int,
-		free func(oncall.Endpoint) int) (claims []oncall.Claim, next time.Time, err error)
+	// ClaimDeliveries marks due deliveries as sending, counts their attempt, and returns them, by Priority,
+	// then NextAt. Of one incident and endpoint only the oldest unfinished delivery is ever claimed, and only
+	// when none is being sent; of those that ask one target at one endpoint for the first time, one that
+	// carries all others. What an earlier epoch was sending is claimed again.
+	ClaimDeliveries(ctx context.Context, w oncall.Write, r oncall.ClaimRequest) (oncall.Claimed, error)
+	// SettleBundle commits what became of up to limit members of a carrier that has ended, each on its
+	// incident's timeline, and what follows for the incident, as decide says. more: others wait still.
+	SettleBundle(ctx context.Context, w oncall.Write, carrier string, limit int,
+		decide func(oncall.Incident, oncall.DeliveryFinished) (oncall.Decision, error)) (more bool, err error)
+	// Bundle returns what a delivery carries, with its incidents as they stand.
+	Bundle(ctx context.Context, carrier string) (oncall.Bundle, error)
 	// FinishDelivery commits the result of an attempt: the delivery's new state and next time, a timeline
 	// entry for the attempt (none for a delivered or queued edit), and what follows for the incident, as decide says. decide sees the
 	// delivery with its new state.
@@ -68,6 +72,9 @@ type Message struct {
 	Delivery oncall.Delivery
 	Incident oncall.Incident // for messages, edits and integrations: the latest state; zero for pages and replies, whose Body is frozen
 	Thread   string          // the far end's reference of the incident's message there, "" if there is none
+	// Bundle is what a message or an edit shows instead of Incident alone, as it stands; what a page goes for, as its
+	// Body says; and for a reply to a message of several that message's. nil: nothing but the one incident.
+	Bundle *oncall.Bundle
 }
 
 // Sender sends messages to one kind of endpoint. Send makes one attempt, honours ctx, and always returns

@@ -90,7 +90,7 @@ func newRig(t *testing.T, o options) *rig {
 	r.inc = notifier.NewIncidents(notifier.IncidentOptions{Store: is})
 	r.del = notifier.NewDeliveries(notifier.DeliveryOptions{Store: ds})
 	r.acts = notifier.NewActs(notifier.ActOptions{
-		Store: r.store, Policy: func() oncall.Policy { return r.policy }, Transitions: r.store.Transitions,
+		Store: r.store, Policy: func() oncall.Policy { return r.policy }, Transitions: r.store.Transitions, Bundles: r.store,
 		ExternalLabels: func() labels.Labels { return labels.FromStrings("cluster", "shop-1") },
 	})
 	u, err := url.Parse("https://pager.example/page")
@@ -215,14 +215,17 @@ func (r *rig) act(number int64, kind oncall.CommandKind, request string) oncall.
 	return d
 }
 
-// kinds are the types of the pages that an endpoint acted on, in order, without repeats of a key.
+// kinds are the types of the pages that an endpoint acted on, in order, without repeats of a key; of
+// a bundle once for each incident.
 func (r *rig) kinds(address string) []string {
 	var kinds []string
 	seen := map[string]bool{}
 	for _, p := range r.far.Pages() {
 		if p.Path == "/page/"+address && !seen[p.Key] {
 			seen[p.Key] = true
-			kinds = append(kinds, p.Type[len("incident."):])
+			for range p.Count {
+				kinds = append(kinds, p.Type[len("incident."):])
+			}
 		}
 	}
 	return kinds

@@ -36,6 +36,9 @@ func (m *machine) overdueAt(t *Try) (time.Time, bool) {
 	since := t.At
 	for _, key := range t.Keys {
 		d, ok := m.delivery(key)
+		if ok && d.Arrived {
+			return time.Time{}, false
+		}
 		if ok && d.Endpoint.Kind() == "slack" && d.Attempts == 0 && d.EndpointLast.After(since) {
 			since = d.EndpointLast
 		}

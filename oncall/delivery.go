@@ -97,7 +97,10 @@ type Delivery struct {
 	Remote         string        `json:"remote,omitempty"`   // the far end's reference: Slack "C024BE91L/1699999999.000100"
 	Revision       int64         `json:"revision,omitempty"` // incident revision that was rendered (message, edit)
 	Confirmation   Confirmation  `json:"confirmation,omitempty"`
+	Bundle         string        `json:"bundle,omitempty"`  // key of the delivery that carries or carried this one, "" for none
+	Bundled        int           `json:"bundled,omitempty"` // for how many incidents the one that is sent goes, this one's included; 0: for this one alone
 
+	Arrived      bool      `json:"-"` // what carried it was delivered, and it only waits to be settled; loaded for unfinished deliveries
 	EndpointLast time.Time `json:"-"` // when the same endpoint last delivered anything, for any incident; loaded for unfinished deliveries
 }
 
@@ -139,6 +142,7 @@ type Attempt struct {
 	// OwnHold says that RetryAfter is about what this attempt did, not about its endpoint, which takes other things
 	// meanwhile: a limit on edits must not hold up the next incident's first message.
 	OwnHold  bool   `json:"-"`
+	Closed   bool   `json:"closed,omitempty"` // refused: the endpoint takes nothing at all, whatever is sent
 	Remote   string `json:"-"`
 	Revision int64  `json:"-"`
 }

@@ -39,6 +39,8 @@ type PageInfo struct {
 	AckURL string `json:"ack_url"`
 	Test   bool   `json:"test,omitempty"` // nothing is wrong: somebody tries whether pages arrive
 	Note   string `json:"note,omitempty"` // of a test, by whoever sent it
+	// Bundle is what the page goes for beside this incident; AckURL then acknowledges all of it that asks. nil: for this one.
+	Bundle *PageBundle `json:"bundle,omitempty"`
 }
 
 // freezePages writes the bodies of the decision's pages from the incident as decided.
@@ -54,8 +56,7 @@ func (m *machine) freezePages() {
 		p := Page{Type: "incident." + string(d.Kind), Timestamp: m.now.UTC(), Version: PageVersion, Data: PageData{
 			IncidentView: view,
 			Page: PageInfo{
-				Tier: d.Tier, Round: d.Round, Target: d.Target, Via: m.vias[d.Key], Test: m.in.Drill != nil,
-				AckURL: m.p.ExternalURL + "/hooks/ack/" + LinkToken(m.p.LinkKey, d.Key),
+				Tier: d.Tier, Round: d.Round, Target: d.Target, Via: m.vias[d.Key], Test: m.in.Drill != nil, AckURL: ackURL(m.p, d.Key),
 			},
 		}}
 		d.Body = fitPage(p)

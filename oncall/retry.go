@@ -69,27 +69,30 @@ func attemptText(d Delivery, a Attempt) string {
 	text := fmt.Sprintf("%s to %s, attempt %d: ", what, to, a.Number)
 	switch d.State {
 	case DeliveryAccepted:
-		return text + "accepted" + answer + ", to be confirmed"
+		return text + "accepted" + inBundle(d) + answer + ", to be confirmed"
 	case DeliveryDelivered:
 		if d.Confirmation == Confirmed {
-			return text + "confirmed" + answer
+			return text + "confirmed" + inBundle(d) + answer
 		}
-		return text + "delivered" + answer
+		return text + "delivered" + inBundle(d) + answer
 	case DeliveryRefused:
 		switch {
 		case d.Confirmation == ConfirmationFailed:
-			return text + "accepted, but it did not arrive" + answer
+			return text + "accepted, but it did not arrive" + inBundle(d) + answer
 		case d.Kind == KindChart:
 			return text + "given up, it is only a picture" + answer
 		case a.Outcome == OutcomeRetry || a.Outcome == OutcomeUnknown:
 			return text + "given up after a day of retries" + answer
 		}
-		return text + "refused" + answer
+		return text + "refused" + inBundle(d) + answer
 	case DeliveryDropped:
 		return text + "given up, no longer wanted" + answer
 	}
-	if a.Outcome == OutcomeUnknown {
-		return text + "unconfirmed" + answer + ", will be tried again"
+	if a.Outcome == OutcomeRefused { // of a bundle
+		return text + "refused" + inBundle(d) + answer + ", goes by itself now"
 	}
-	return text + "not accepted" + answer + ", will be tried again"
+	if a.Outcome == OutcomeUnknown {
+		return text + "unconfirmed" + inBundle(d) + answer + ", will be tried again"
+	}
+	return text + "not accepted" + inBundle(d) + answer + ", will be tried again"
 }

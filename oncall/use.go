@@ -21,6 +21,9 @@ type Claim struct {
 	Delivery Delivery // with Body; its attempt is already counted
 	Thread   string   // Remote of the delivered KindMessage of the same incident and endpoint, "" if there is none
 	Shown    int64    // highest incident revision shown there
+	Lane     string   // the target for which what asks meanwhile gathers (Delivery.Lane), "" for one that goes by itself
+	Bundle   *Bundle  // what it carries; nil: nothing but itself
+	Posted   string   // carrier of the bundle whose message Thread is, "" where the message is the incident's own
 }
 
 // IncidentFilter selects incidents for a list. The zero value selects all, newest first.

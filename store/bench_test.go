@@ -33,7 +33,7 @@ func openIncident(in oncall.Incident, cs []oncall.AlertChange) (oncall.Decision,
 		d.Alerts = append(d.Alerts, oncall.IncidentAlert{Labels: c.Labels, Annotations: c.Annotations, State: oncall.StateFiring, Sources: []string{c.Source}})
 	}
 	for _, e := range []oncall.Endpoint{"slack:#a", "page:a/0"} {
-		d.Deliveries = append(d.Deliveries, oncall.Delivery{Key: oncall.DeliveryKey(in.Key, e), Endpoint: e, Kind: oncall.KindTriggered, Body: make([]byte, 1000)})
+		d.Deliveries = append(d.Deliveries, oncall.Delivery{Key: oncall.DeliveryKey(in.Key, e), Endpoint: e, Kind: oncall.KindUpdated, Body: make([]byte, 1000)})
 	}
 	d.Timeline = []oncall.TimelineEntry{{At: cs[0].At, Kind: oncall.EntryTriggered, Text: "opened"}, {At: cs[0].At, Kind: oncall.EntryEscalated, Text: "tier 1"}}
 	d.Incident = in
@@ -67,16 +67,20 @@ func TestStorm(t *testing.T) {
 		}
 		for range 3 {
 			at := time.Now()
-			cs, _, err := s.ClaimDeliveries(t.Context(), oncall.Write{Now: at}, 50, func(oncall.Endpoint) int { return 30 })
-			if err != nil || len(cs) != 50 {
-				t.Fatalf("%d claimed (%v)", len(cs), err)
+			got, err := s.ClaimDeliveries(t.Context(), oncall.Write{Now: at}, claimFor(30))
+			if err != nil || len(got.Claims) != 50 {
+				t.Fatalf("%d claimed (%v)", len(got.Claims), err)
 			}
 		}
 		at := time.Now()
-		if cs, _, err := s.ClaimDeliveries(t.Context(), oncall.Write{Now: at}, 50, func(oncall.Endpoint) int { return 0 }); err != nil || len(cs) != 0 {
-			t.Fatalf("%d claimed (%v)", len(cs), err)
+		if got, err := s.ClaimDeliveries(t.Context(), oncall.Write{Now: at}, claimFor(0)); err != nil || len(got.Claims) != 0 {
+			t.Fatalf("%d claimed (%v)", len(got.Claims), err)
 		}
 	})
+}
+
+func claimFor(room int) oncall.ClaimRequest {
+	return oncall.ClaimRequest{Limit: 50, Free: func(oncall.Endpoint, string) int { return room }}
 }
 
 func onBoth[T interface {

@@ -15,29 +15,24 @@ import (
 const oldest = ` and not exists (select 1 from deliveries o where o.incident = d.incident and o.endpoint = d.endpoint
 	and o.state in ('queued', 'sending') and o.seq < d.seq)`
 
-// ClaimDeliveries marks up to limit due deliveries as sending under w's epoch, counts their attempt, and
-// returns them by Priority, then NextAt. Of one incident and endpoint only the oldest unfinished delivery
-// is claimed, and only when none is being sent. free says how many more an endpoint can take now. What an
-// earlier epoch was sending is due at once. next is the earliest NextAt of those that could be claimed but
-// for their time (zero: none).
-func (s *Store) ClaimDeliveries(ctx context.Context, w oncall.Write, limit int,
-	free func(oncall.Endpoint) int) (claims []oncall.Claim, next time.Time, err error) {
-	type result struct {
-		claims []oncall.Claim
-		next   time.Time
-	}
-	r, err := do(ctx, s, w, func(t *tx) (r result, err error) {
-		r.claims, err = t.claim(w, limit, free)
-		if err != nil {
-			return r, err
+// ClaimDeliveries marks due deliveries as sending under w's epoch, counts their attempt, and returns them by Priority,
+// then NextAt. Of one incident and endpoint only the oldest unfinished delivery is claimed, and only when none is being
+// sent. Of those that were never attempted and ask the same target at the same endpoint the most pressing one is claimed
+// as the carrier of all (bundle.go). What an earlier epoch was sending is due at once.
+func (s *Store) ClaimDeliveries(ctx context.Context, w oncall.Write, r oncall.ClaimRequest) (oncall.Claimed, error) {
+	return do(ctx, s, w, func(t *tx) (c oncall.Claimed, err error) {
+		if c.Ended, err = t.endedBundles(); err != nil {
+			return c, err
+		}
+		if c.Claims, err = t.claim(w, r); err != nil {
+			return c, err
 		}
 		var at int64
-		_, err = one(t, "select d.next_at from deliveries d where d.state = 'queued' and d.next_at > $1"+oldest+" order by d.next_at limit 1",
+		_, err = one(t, "select d.next_at from deliveries d where d.state = 'queued' and d.next_at > $1 and d.bundle = ''"+oldest+" order by d.next_at limit 1",
 			[]any{micros(w.Now)}, &at)
-		r.next = fromMicros(at)
-		return r, err
+		c.Next = fromMicros(at)
+		return c, err
 	})
-	return r.claims, r.next, err
 }
 
 // candidate is a delivery that may be claimed.
@@ -46,26 +41,31 @@ type candidate struct {
 	incident int64
 	seq      int64
 	endpoint oncall.Endpoint
+	queue    string
 	priority int
 	nextAt   int64
 }
 
-func (t *tx) claim(w oncall.Write, limit int, free func(oncall.Endpoint) int) ([]oncall.Claim, error) {
+func (t *tx) claim(w oncall.Write, r oncall.ClaimRequest) ([]oncall.Claim, error) {
 	epoch := int64(0)
 	if w.Lease != nil {
 		epoch = w.Lease.Epoch
 	}
-	endpoints, err := t.waitingEndpoints()
+	queues, err := t.waitingQueues()
 	if err != nil {
 		return nil, err
 	}
 	var all []candidate
-	for _, e := range endpoints {
-		n := min(free(e), limit)
+	for _, q := range queues {
+		e, target := splitQueue(q)
+		n := min(r.Free(e, target), r.Limit)
 		if n <= 0 {
 			continue
 		}
-		if all, err = t.candidates(all, e, epoch, w.Now, n); err != nil {
+		if target != "" {
+			n = 1 // it carries the others
+		}
+		if all, err = t.candidates(all, q, epoch, w.Now, n); err != nil {
 			return nil, err
 		}
 	}
@@ -74,57 +74,87 @@ func (t *tx) claim(w oncall.Write, limit int, free func(oncall.Endpoint) int) ([
 			strings.Compare(a.key, b.key))
 	})
 	var claims []oncall.Claim
+	taken := map[oncall.Endpoint]int{}
 	for _, c := range all {
-		if len(claims) == limit {
+		if len(claims) == r.Limit {
 			break
 		}
-		// The state is asked again: somebody may have taken the delivery back.
-		n, err := t.exec(`update deliveries set state = 'sending', attempts = attempts + 1, epoch = $1,
-				first_attempt_at = case when first_attempt_at > 0 then first_attempt_at else $2 end
-			where key = $3 and (state = 'queued' or state = 'sending' and epoch < $1)`,
-			epoch, max(micros(w.Now), 1), c.key)
-		if err != nil {
-			return nil, err
-		}
-		if n == 0 {
+		e, target := splitQueue(c.queue)
+		if taken[e] > 0 && taken[e] >= r.Free(e, target) {
 			continue
 		}
-		claim, err := t.loadClaim(c)
+		claim, ok, err := t.claimOne(c, epoch, w.Now, r)
 		if err != nil {
 			return nil, err
 		}
-		claims = append(claims, claim)
+		if ok {
+			taken[e]++
+			claims = append(claims, claim)
+		}
 	}
 	return claims, nil
 }
 
-// waitingEndpoints returns the endpoints that have unfinished deliveries. It leaps through the index from
-// one endpoint to the next, so that a long queue costs no more than a short one.
-func (t *tx) waitingEndpoints() ([]oncall.Endpoint, error) {
-	const unfinished = "from deliveries where state in ('queued', 'sending')"
-	var es []oncall.Endpoint
-	err := each(t, `with recursive e (endpoint) as (
-			select (select min(endpoint) `+unfinished+`)
-			union all
-			select (select min(endpoint) `+unfinished+` and endpoint > e.endpoint) from e where e.endpoint is not null)
-		select endpoint from e where endpoint is not null`, nil, func(r *sql.Rows) error {
-		var e string
-		err := r.Scan(&e)
-		es = append(es, oncall.Endpoint(e))
-		return err
-	})
-	return es, err
+// claimOne claims a candidate, with what it carries from now on. ok: nobody has taken it back meanwhile, nor does
+// another one carry it.
+func (t *tx) claimOne(c candidate, epoch int64, now time.Time, r oncall.ClaimRequest) (claim oncall.Claim, ok bool, err error) {
+	n, err := t.exec(`update deliveries set state = 'sending', attempts = attempts + 1, epoch = $1, queue = endpoint,
+			first_attempt_at = case when first_attempt_at > 0 then first_attempt_at else $2 end
+		where key = $3 and bundle = '' and (state = 'queued' or state = 'sending' and epoch < $1)`,
+		epoch, max(micros(now), 1), c.key)
+	if err != nil || n == 0 {
+		return claim, false, err
+	}
+	if claim, err = t.loadClaim(c); err != nil {
+		return claim, false, err
+	}
+	_, claim.Lane = splitQueue(c.queue)
+	return claim, true, t.bundle(&claim, c, now, r)
 }
 
-// candidates appends up to n deliveries of one endpoint that may be claimed, the most pressing first.
-func (t *tx) candidates(all []candidate, e oncall.Endpoint, epoch int64, now time.Time, n int) ([]candidate, error) {
-	err := each(t, `select d.key, d.incident, d.seq, d.priority, d.next_at from deliveries d
-		where d.endpoint = $1 and d.state in ('queued', 'sending')
+// queueSeparator stands between an endpoint and a target in the name of a queue.
+const queueSeparator = "\x1f"
+
+// queueOf is what a delivery waits in: its endpoint, and its target too while it may be bundled.
+func queueOf(d *oncall.Delivery, bundled bool) string {
+	if lane := d.Lane(); bundled && lane != "" && d.Attempts == 0 {
+		return string(d.Endpoint) + queueSeparator + lane
+	}
+	return string(d.Endpoint)
+}
+
+func splitQueue(q string) (e oncall.Endpoint, target string) {
+	endpoint, target, _ := strings.Cut(q, queueSeparator)
+	return oncall.Endpoint(endpoint), target
+}
+
+// waitingQueues returns the queues that have unfinished deliveries, but for those that another one carries. It leaps
+// through the index from one to the next, so that a long queue costs no more than a short one.
+func (t *tx) waitingQueues() ([]string, error) {
+	const unfinished = "from deliveries where state in ('queued', 'sending') and bundle = ''"
+	var qs []string
+	err := each(t, `with recursive q (queue) as (
+			select (select min(queue) `+unfinished+`)
+			union all
+			select (select min(queue) `+unfinished+` and queue > q.queue) from q where q.queue is not null)
+		select queue from q where queue is not null`, nil, func(r *sql.Rows) error {
+		var q string
+		err := r.Scan(&q)
+		qs = append(qs, q)
+		return err
+	})
+	return qs, err
+}
+
+// candidates appends up to n deliveries of one queue that may be claimed, the most pressing first.
+func (t *tx) candidates(all []candidate, queue string, epoch int64, now time.Time, n int) ([]candidate, error) {
+	err := each(t, `select d.key, d.incident, d.seq, d.endpoint, d.priority, d.next_at from deliveries d
+		where d.queue = $1 and d.state in ('queued', 'sending') and d.bundle = ''
 			and (d.state = 'queued' and d.next_at <= $2 or d.state = 'sending' and d.epoch < $3)`+oldest+`
 		order by d.priority, d.next_at, d.incident, d.seq limit $4`,
-		[]any{string(e), micros(now), epoch, n}, func(r *sql.Rows) error {
-			c := candidate{endpoint: e}
-			err := r.Scan(&c.key, &c.incident, &c.seq, &c.priority, &c.nextAt)
+		[]any{queue, micros(now), epoch, n}, func(r *sql.Rows) error {
+			c := candidate{queue: queue}
+			err := r.Scan(&c.key, &c.incident, &c.seq, (*string)(&c.endpoint), &c.priority, &c.nextAt)
 			all = append(all, c)
 			return err
 		})
@@ -134,15 +164,17 @@ func (t *tx) candidates(all []candidate, e oncall.Endpoint, epoch int64, now tim
 // loadClaim returns a claimed delivery with what its sender must know.
 func (t *tx) loadClaim(c candidate) (oncall.Claim, error) {
 	d, _, err := loadDelivery(t, c.key)
-	if err != nil {
-		return oncall.Claim{}, err
-	}
 	claim := oncall.Claim{Delivery: d}
+	if err != nil || d.Kind.Asks() && !d.Endpoint.Integration() {
+		return claim, err // a page stands by itself
+	}
 	if _, err := one(t, `select remote from deliveries where incident = $1 and endpoint = $2 and kind in ('message', 'edit') and state = 'delivered'
 		and remote <> '' order by seq desc limit 1`, []any{d.Incident, string(d.Endpoint.ThreadOf())}, &claim.Thread); err != nil {
-		return oncall.Claim{}, err
+		return claim, err
 	}
-	_, err = one(t, `select coalesce(max(revision), 0) from deliveries where incident = $1 and endpoint = $2
-		and kind in ('message', 'edit') and state = 'delivered'`, []any{d.Incident, string(d.Endpoint)}, &claim.Shown)
-	return claim, err
+	if _, err := one(t, `select coalesce(max(revision), 0) from deliveries where incident = $1 and endpoint = $2
+		and kind in ('message', 'edit') and state = 'delivered'`, []any{d.Incident, string(d.Endpoint)}, &claim.Shown); err != nil {
+		return claim, err
+	}
+	return claim, t.loadPosted(&claim)
 }

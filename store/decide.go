@@ -51,7 +51,7 @@ func (t *tx) apply(in oncall.Incident, d oncall.Decision, now time.Time) (ok boo
 	if err := t.putIncidentAlerts(in, d.Alerts); err != nil {
 		return false, err
 	}
-	if err := t.addDeliveries(in, d.Deliveries, now); err != nil {
+	if err := t.addDeliveries(in, d.Deliveries, now, d.Incident.Drill == nil); err != nil {
 		return false, err
 	}
 	if err := t.addTimeline(in, d.Timeline, now); err != nil {

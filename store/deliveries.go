@@ -10,7 +10,8 @@ import (
 
 // deliveryColumns are in the order of scanDelivery; a page's body comes only with a claim and with Delivery.
 const deliveryColumns = `key, incident, seq, endpoint, kind, round, tier, target, person, priority, state, attempts,
-	created_at, next_at, first_attempt_at, done_at, status, error, excerpt, remote, revision, confirm`
+	created_at, next_at, first_attempt_at, done_at, status, error, excerpt, remote, revision, confirm, bundle,
+	case when bundle = '' then bundled else coalesce((select c.bundled from deliveries c where c.key = deliveries.bundle), 0) end`
 
 func scanDelivery(r *sql.Rows, more ...any) (oncall.Delivery, error) {
 	var d oncall.Delivery
@@ -18,7 +19,7 @@ func scanDelivery(r *sql.Rows, more ...any) (oncall.Delivery, error) {
 	err := r.Scan(append([]any{&d.Key, &d.Incident, &d.Seq, (*string)(&d.Endpoint), (*string)(&d.Kind), &d.Round, &d.Tier,
 		&d.Target, &d.User, &d.Priority, (*string)(&d.State), &d.Attempts,
 		&created, &next, &first, &done, &d.Status, &d.Error, &d.Excerpt, &d.Remote, &d.Revision,
-		(*string)(&d.Confirmation)}, more...)...)
+		(*string)(&d.Confirmation), &d.Bundle, &d.Bundled}, more...)...)
 	if d.Confirmation == oncall.ConfirmationWaiting {
 		d.State = oncall.DeliveryAccepted // the column knows no such state (migration 9)
 	}
@@ -82,7 +83,8 @@ func (s *Store) Delivery(ctx context.Context, key string) (d oncall.Delivery, er
 }
 
 // addDeliveries queues the deliveries of a decision, in order. One whose key exists is there already.
-func (t *tx) addDeliveries(in oncall.Incident, ds []oncall.Delivery, now time.Time) error {
+// bundled: those that ask may go together with others, which those of a drill must not.
+func (t *tx) addDeliveries(in oncall.Incident, ds []oncall.Delivery, now time.Time, bundled bool) error {
 	if len(ds) == 0 {
 		return nil
 	}
@@ -94,7 +96,7 @@ func (t *tx) addDeliveries(in oncall.Incident, ds []oncall.Delivery, now time.Ti
 		}
 	}
 	b := t.insert("deliveries", "key", "incident", "seq", "endpoint", "kind", "round", "tier", "target", "person", "priority", "body",
-		"state", "epoch", "attempts", "created_at", "next_at", "first_attempt_at", "done_at", "status", "error", "excerpt", "remote", "revision")
+		"state", "epoch", "attempts", "created_at", "next_at", "first_attempt_at", "done_at", "status", "error", "excerpt", "remote", "revision", "queue")
 	b.tail = " on conflict (key) do nothing"
 	for i, d := range ds {
 		if d.State == "" {
@@ -116,7 +118,7 @@ func (t *tx) addDeliveries(in oncall.Incident, ds []oncall.Delivery, now time.Ti
 		}
 		if err := b.add(d.Key, in.Number, last+1+int64(i), string(d.Endpoint), storedKind(d.Kind), d.Round, d.Tier, d.Target, d.User, d.Priority, d.Body,
 			string(d.State), int64(0), d.Attempts, micros(d.CreatedAt), micros(d.NextAt), micros(d.FirstAttemptAt), micros(d.DoneAt),
-			d.Status, d.Error, d.Excerpt, d.Remote, d.Revision); err != nil {
+			d.Status, d.Error, d.Excerpt, d.Remote, d.Revision, queueOf(&d, bundled)); err != nil {
 			return err
 		}
 	}
@@ -178,6 +180,11 @@ func (t *tx) finishDelivery(w oncall.Write, key string, a oncall.Attempt, state 
 			return nil // the report came while the incident was waited for
 		}
 		return err
+	}
+	if state == oncall.DeliveryDelivered {
+		if err := t.movePosted(&d, a.Remote); err != nil {
+			return err
+		}
 	}
 	t.mine.Deliveries = true // the next one to this endpoint may go
 	if d.Kind != oncall.KindEdit || state != oncall.DeliveryDelivered && state != oncall.DeliveryQueued || state == oncall.DeliveryDelivered && a.Error != "" {

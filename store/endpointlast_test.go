@@ -23,13 +23,14 @@ func TestADeliveryKnowsThatItsEndpointDelivers(t *testing.T) {
 		if _, err := s.ApplyAlertChanges(t.Context(), write(began), 10, placeOf, openIncident); err != nil {
 			t.Fatal(err)
 		}
-		only := func(e oncall.Endpoint) int {
+		only := func(e oncall.Endpoint, _ string) int {
 			if e == "slack:#a" {
 				return 1
 			}
 			return 0
 		}
-		claims, _, err := s.ClaimDeliveries(t.Context(), write(time.Now()), 10, only)
+		got, err := s.ClaimDeliveries(t.Context(), write(time.Now()), oncall.ClaimRequest{Limit: 10, Free: only})
+		claims := got.Claims
 		if err != nil || len(claims) != 1 {
 			t.Fatalf("%d claims, %v", len(claims), err)
 		}

@@ -40,18 +40,25 @@ func loadIncident(q queryer, number int64, entries int, lock string) (oncall.Inc
 	if in.Deliveries, err = loadDeliveries(q, "incident = $1 and kind <> 'edit' order by seq", number); err != nil {
 		return oncall.Incident{}, err
 	}
-	if err := loadEndpointLast(q, &in); err != nil {
+	if err := loadWaiting(q, &in); err != nil {
 		return oncall.Incident{}, err
 	}
 	return in, loadTimeline(q, &in, entries)
 }
 
-// loadEndpointLast notes of each delivery that waits for its first attempt when its endpoint last took anything: one
-// that waits its turn in a storm has not failed.
-func loadEndpointLast(q queryer, in *oncall.Incident) error {
+// loadWaiting notes of each delivery that waits for its first attempt when its endpoint last took anything: one that
+// waits its turn in a storm has not failed; and of each that another one carries whether that has arrived.
+func loadWaiting(q queryer, in *oncall.Incident) error {
 	last := map[oncall.Endpoint]time.Time{}
 	for i := range in.Deliveries {
 		d := &in.Deliveries[i]
+		if d.State == oncall.DeliveryQueued && d.Bundle != "" {
+			var state string
+			if _, err := one(q, "select state from deliveries where key = $1", []any{d.Bundle}, &state); err != nil {
+				return err
+			}
+			d.Arrived = oncall.DeliveryState(state) == oncall.DeliveryDelivered
+		}
 		if d.State != oncall.DeliveryQueued || d.Attempts > 0 {
 			continue
 		}

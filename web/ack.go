@@ -18,6 +18,10 @@ type ackPage struct {
 
 // askAck shows the page that asks. It never acts: mail gateways and chat clients open links by themselves.
 func (w *Web) askAck(rw http.ResponseWriter, r *http.Request) {
+	if carrier, ok := w.bundled(r); ok {
+		w.ackBundle(rw, r, carrier)
+		return
+	}
 	in, d, ok := w.linked(rw, r)
 	if !ok {
 		return
@@ -32,6 +36,10 @@ func (w *Web) askAck(rw http.ResponseWriter, r *http.Request) {
 
 // ackByLink acknowledges. A repeat changes nothing and shows what became of it.
 func (w *Web) ackByLink(rw http.ResponseWriter, r *http.Request) {
+	if carrier, ok := w.bundled(r); ok {
+		w.ackBundle(rw, r, carrier)
+		return
+	}
 	in, d, ok := w.linked(rw, r)
 	if !ok {
 		return
@@ -57,6 +65,7 @@ func (w *Web) ackByLink(rw http.ResponseWriter, r *http.Request) {
 // has answered already.
 func (w *Web) linked(rw http.ResponseWriter, r *http.Request) (oncall.Incident, oncall.Delivery, bool) {
 	key, ok := oncall.CheckLink(w.o.Policy().LinkKey, r.PathValue("token"))
+	key, _ = oncall.BundleLink(key)
 	if !ok {
 		w.pages.message(rw, http.StatusNotFound, w.layout(r, "No such link"), "This is not a link that tocsin has sent. Was it copied whole?")
 		return oncall.Incident{}, oncall.Delivery{}, false

@@ -50,6 +50,7 @@ type Store interface {
 // a reload takes effect without a new handler; they must be safe for concurrent use.
 type Options struct {
 	Acts      Acts
+	Bundles   Bundles // nil: no page goes for several incidents
 	Store     Store
 	Rules     RuleSource           // what is evaluated; nil shows no rules
 	Evaluated func() bool          // the first evaluation of every group is done

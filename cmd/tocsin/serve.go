@@ -239,7 +239,7 @@ func (d *daemon) wire(ports *listeners) {
 			}
 		}})
 	d.acts = notifier.NewActs(notifier.ActOptions{Store: d.store, Policy: d.policy, Transitions: d.store.Transitions,
-		ExternalLabels: d.externalLabels, Silences: d.silences, Openings: d.store, Logger: d.log.With("component", "acts")})
+		ExternalLabels: d.externalLabels, Silences: d.silences, Openings: d.store, Bundles: d.store, Logger: d.log.With("component", "acts")})
 	d.dispatcher = notifier.NewDispatcher(notifier.DispatcherOptions{Store: d.store, Silences: d.silences, Remind: d.acts.Remind,
 		StartDelay: time.Duration(d.flags.StartDelay), Logger: d.log.With("component", "dispatcher"), Registerer: d.registry})
 	d.overrides = notifier.NewOverrides(notifier.OverridesOptions{Store: d.store, Policy: d.policy, Changed: d.overridden,
@@ -260,7 +260,7 @@ func (d *daemon) wire(ports *listeners) {
 		Alertmanager: &web.Alertmanager{Dispatch: d.dispatcher, Store: d.store, Silences: d.silences, Mode: d.flags.matcherMode(),
 			Receivers: d.receivers, Original: d.original, RouteLabels: d.routeLabels,
 			Peers: func() []web.Peer { return []web.Peer{{Name: hostname(), Address: ports.main[0].Addr().String()}} }},
-		ExternalURL: d.external, RoutePrefix: d.flags.Web.prefix(d.external),
+		ExternalURL: d.external, RoutePrefix: d.flags.Web.prefix(d.external), Bundles: d.acts,
 		SlackEvents: d.slackEvents,
 		Logger: d.log.With("component", "web"), Registry: d.registry,
 	})

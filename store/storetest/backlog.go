@@ -42,9 +42,9 @@ func testBacklog(t *testing.T, e *env) {
 
 	page := find(later, 1)
 	equal(t, page.Page.IsZero(), false) // that of e.apply's incident
-	claims, _, err := e.s.ClaimDeliveries(e.ctx(), oncall.Write{Now: later, Lease: &e.lease}, 10, func(oncall.Endpoint) int { return 10 })
+	got, err := e.s.ClaimDeliveries(e.ctx(), oncall.Write{Now: later, Lease: &e.lease}, oncall.ClaimRequest{Limit: 10, Free: every})
 	e.must(err)
-	equal(t, len(claims) > 0, true)
+	equal(t, len(got.Claims) > 0, true)
 	equal(t, find(later, 1), oncall.Backlog{})
 
 	// Of groups: what waits where nothing comes to an end, not what waits its turn.

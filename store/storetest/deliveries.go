@@ -63,8 +63,7 @@ func testOneInFlight(t *testing.T, e *env) {
 	retry := e.now.Add(time.Minute)
 	e.finish(cs[1], oncall.DeliveryQueued, retry)
 	equal(t, len(e.claim()), 0)
-	_, next, err := e.s.ClaimDeliveries(e.ctx(), e.write(), 10, every)
-	e.must(err)
+	next := e.claimUpTo(10, every).Next
 	equal(t, next, retry.Truncate(time.Microsecond))
 	e.now = next
 	cs = e.claim()
@@ -76,26 +75,30 @@ func testOneInFlight(t *testing.T, e *env) {
 
 func testFree(t *testing.T, e *env) {
 	var all []oncall.Delivery
+	var ins []oncall.Incident
 	for _, g := range []string{"x", "y", "z"} {
-		in := e.open(g)
-		all = append(all, page(in, "page:a/0", "first"))
-		e.add(in.Number, page(in, "page:b/0", "first"))
+		ins = append(ins, e.open(g))
+		e.busy()
+	}
+	for _, in := range ins {
+		a, b := page(in, "page:a/0", "told"), page(in, "page:b/0", "told")
+		a.Kind, b.Kind = oncall.KindUpdated, oncall.KindUpdated // which is never bundled
+		all = append(all, a)
+		e.add(in.Number, a, b)
 	}
 	asked := map[oncall.Endpoint]int{}
-	cs, next, err := e.s.ClaimDeliveries(e.ctx(), e.write(), 10, func(p oncall.Endpoint) int {
-		asked[p]++
+	got := e.claimUpTo(10, func(p oncall.Endpoint, target string) int {
+		equal(t, target, "")
 		if p == "page:a/0" {
 			return 2
 		}
+		asked[p]++
 		return 0
 	})
-	e.must(err)
-	equal(t, keys(cs), []string{all[0].Key, all[1].Key})
-	equal(t, next, time.Time{})
-	equal(t, asked, map[oncall.Endpoint]int{"page:a/0": 1, "page:b/0": 1})
-	cs, _, err = e.s.ClaimDeliveries(e.ctx(), e.write(), 3, every)
-	e.must(err)
-	equal(t, len(cs), 3)
+	equal(t, keys(got.Claims), []string{all[0].Key, all[1].Key})
+	equal(t, got.Next, time.Time{})
+	equal(t, asked, map[oncall.Endpoint]int{"page:b/0": 1})
+	equal(t, len(e.claimUpTo(3, every).Claims), 3)
 	equal(t, len(e.claim()), 1)
 }
 
@@ -107,9 +110,9 @@ func testNext(t *testing.T, e *env) {
 	behind := page(in, "page:b/0", "behind")
 	behind.NextAt = e.now.Add(time.Second) // waits for the one before it, not for its time
 	e.add(in.Number, late, later, behind)
-	cs, next, err := e.s.ClaimDeliveries(e.ctx(), e.write(), 10, every)
-	e.must(err)
-	equal(t, len(cs), 0)
+	got := e.claimUpTo(10, every)
+	next := got.Next
+	equal(t, len(got.Claims), 0)
 	equal(t, next, late.NextAt.Truncate(time.Microsecond))
 	e.now = next
 	equal(t, keys(e.claim()), []string{late.Key})
@@ -123,7 +126,7 @@ func testOlderEpoch(t *testing.T, e *env) {
 	e.acquire()
 	a := oncall.Attempt{At: e.now, Number: 1, Outcome: oncall.OutcomeDelivered}
 	e.wantErr(e.s.FinishDelivery(e.ctx(), old, first[0].Delivery.Key, a, oncall.DeliveryDelivered, time.Time{}, nil), oncall.ErrLeaseLost)
-	_, _, err := e.s.ClaimDeliveries(e.ctx(), old, 10, every)
+	_, err := e.s.ClaimDeliveries(e.ctx(), old, oncall.ClaimRequest{Limit: 10, Free: every})
 	e.wantErr(err, oncall.ErrLeaseLost)
 	e.wantCode(e.s.FinishDelivery(e.ctx(), e.write(), first[0].Delivery.Key, a, oncall.DeliveryDelivered, time.Time{}, nil), oncall.CodeConflict)
 	again := e.claim()

@@ -18,6 +18,7 @@ type world struct {
 	*env
 	handed   []oncall.AlertChange // all changes ever handed over, in order; Reason is unique
 	consumed int                  // so many of them were consumed
+	members  map[string][]string  // of each bundle that was ever claimed, by the key of its carrier
 	held     []oncall.Claim       // claimed under the present epoch and not finished
 	queued   map[string]bool      // keys of pages that committed decisions made
 	steps    int
@@ -30,7 +31,7 @@ func testProperty(t *testing.T, fresh func(testing.TB) Database) {
 		e.s = e.db.Open(t, store.Options{})
 		defer func() { e.s.Close() }() //nolint:errcheck // the next run has a database of its own
 		e.acquire()
-		w := &world{env: e, queued: map[string]bool{}}
+		w := &world{env: e, queued: map[string]bool{}, members: map[string][]string{}}
 		r.Repeat(map[string]func(*rapid.T){
 			"":          w.check,
 			"evaluate":  w.evaluate,
@@ -40,6 +41,7 @@ func testProperty(t *testing.T, fresh func(testing.TB) Database) {
 			"fail act":  w.failToAct,
 			"claim":     w.claimSome,
 			"finish":    w.finishOne,
+			"settle":    w.settleSome,
 			"take over": w.takeOver,
 			"reopen":    w.reopen,
 			"wait": func(r *rapid.T) {
@@ -54,7 +56,7 @@ func (w *world) evaluate(r *rapid.T) {
 	for range rapid.IntRange(1, 4).Draw(r, "changes") {
 		w.steps++
 		status := rapid.SampledFrom([]oncall.ChangeStatus{oncall.ChangeFiring, oncall.ChangeFiring, oncall.ChangeResolved}).Draw(r, "status")
-		group := rapid.SampledFrom([]string{"x", "y"}).Draw(r, "group")
+		group := rapid.SampledFrom([]string{"x", "y", "z"}).Draw(r, "group")
 		alert := rapid.SampledFrom([]string{"A", "B", "C"}).Draw(r, "alert")
 		cs = append(cs, change(status, group, alert, fmt.Sprintf("change %d", w.steps)))
 	}
@@ -178,8 +180,8 @@ func (w *world) failToAct(r *rapid.T) {
 
 func (w *world) claimSome(r *rapid.T) {
 	limit, room := rapid.IntRange(1, 4).Draw(r, "limit"), rapid.IntRange(0, 2).Draw(r, "room")
-	cs, next, err := w.s.ClaimDeliveries(w.ctx(), w.write(), limit, func(oncall.Endpoint) int { return room })
-	w.must(err)
+	got := w.claimUpTo(limit, func(oncall.Endpoint, string) int { return room })
+	cs, next := got.Claims, got.Next
 	if len(cs) > limit {
 		r.Fatalf("claimed %d of at most %d", len(cs), limit)
 	}
@@ -195,6 +197,7 @@ func (w *world) claimSome(r *rapid.T) {
 		if d.NextAt.After(w.now) {
 			r.Fatalf("%s was claimed before its time", d.Key)
 		}
+		w.checkBundle(r, c)
 		for _, o := range w.load(d.Incident).Deliveries {
 			if o.Endpoint == d.Endpoint && o.Seq < d.Seq && !o.State.Final() {
 				r.Fatalf("%s was claimed before the older %s", d.Key, o.Key)
@@ -218,8 +221,62 @@ func (w *world) finishOne(r *rapid.T) {
 	if state == oncall.DeliveryQueued {
 		next = w.now.Add(time.Duration(rapid.IntRange(0, 60).Draw(r, "in")) * time.Second)
 	}
-	w.finish(c, state, next)
+	w.finishAs(c, state, next, rapid.SampledFrom([]int{200, 400, 401}).Draw(r, "status"))
 	w.held = slices.Delete(w.held, i, i+1)
+}
+
+func (w *world) finishAs(c oncall.Claim, state oncall.DeliveryState, next time.Time, status int) {
+	a := oncall.Attempt{At: w.now, Number: c.Delivery.Attempts, Outcome: oncall.OutcomeDelivered, Status: 200}
+	switch state {
+	case oncall.DeliveryRefused:
+		a.Outcome, a.Status = oncall.OutcomeRefused, max(status, 400)
+	case oncall.DeliveryQueued:
+		a.Outcome, a.Status = oncall.OutcomeUnknown, 0
+	}
+	w.must(w.s.FinishDelivery(w.ctx(), w.write(), c.Delivery.Key, a, state, next, nil))
+}
+
+// checkBundle: what a delivery carries is settled with its first attempt and never changes, nor does its body.
+func (w *world) checkBundle(r *rapid.T, c oncall.Claim) {
+	d := c.Delivery
+	var carried []string
+	for _, in := range w.all() {
+		for _, o := range in.Deliveries {
+			if o.Bundle == d.Key {
+				carried = append(carried, o.Key)
+			}
+		}
+	}
+	if before, ok := w.members[d.Key]; ok && !slices.Equal(before, carried) {
+		r.Fatalf("%s carried %v, and carries %v in attempt %d", d.Key, before, carried, d.Attempts)
+	}
+	w.members[d.Key] = carried
+	if (c.Bundle == nil) != (len(carried) == 0) || c.Bundle != nil && c.Bundle.Count != 1+len(carried) {
+		r.Fatalf("%s carries %v, its claim says %+v", d.Key, carried, c.Bundle)
+	}
+}
+
+func (w *world) all() (ins []oncall.Incident) {
+	list, err := w.s.Incidents(w.ctx(), oncall.IncidentFilter{Limit: 1000})
+	w.must(err)
+	for _, in := range list {
+		ins = append(ins, w.load(in.Number))
+	}
+	return ins
+}
+
+// settleSome settles some members of the bundles that have ended.
+func (w *world) settleSome(r *rapid.T) {
+	limit := rapid.IntRange(1, 3).Draw(r, "limit")
+	for _, key := range w.claimUpTo(0, func(oncall.Endpoint, string) int { return 0 }).Ended {
+		_, err := w.s.SettleBundle(w.ctx(), w.write(), key, limit, func(in oncall.Incident, ev oncall.DeliveryFinished) (oncall.Decision, error) {
+			if ev.State == oncall.DeliveryDropped && in.Open() {
+				r.Fatalf("%s was dropped while #%d is %s", ev.Key, in.Number, in.State)
+			}
+			return oncall.Decision{}, nil
+		})
+		w.must(err)
+	}
 }
 
 // takeOver voids what was claimed, as a restart does.
@@ -297,6 +354,9 @@ func (w *world) checkDeliveries(r *rapid.T, in oncall.Incident, stored map[strin
 			r.Fatalf("#%d: deliveries out of order", in.Number)
 		}
 		last = d.Seq
+		if d.Bundle != "" && d.State == oncall.DeliverySending {
+			r.Fatalf("#%d: %s is carried and is being sent", in.Number, d.Key)
+		}
 		if d.State == oncall.DeliverySending {
 			if sending[d.Endpoint]++; sending[d.Endpoint] > 1 {
 				r.Fatalf("#%d: two deliveries to %s are being sent", in.Number, d.Endpoint)

@@ -68,6 +68,13 @@ func Run(t *testing.T, fresh func(testing.TB) Database) {
 		{"deliveries/edits", testEdits},
 		{"deliveries/threads", testThreads},
 		{"deliveries/same key", testSameKey},
+		{"deliveries/kinds", testKinds},
+		{"deliveries/bundle", testBundle},
+		{"deliveries/bundles and room", testBundleRoom},
+		{"deliveries/bundle refused", testBundleRefused},
+		{"deliveries/bundle and crash", testBundleCrash},
+		{"deliveries/bundle confirmed later", testBundleConfirmed},
+		{"deliveries/bundle and drill", testBundleDrill},
 		{"deliveries/log", testDeliveryLog},
 		{"deliveries/attempts", testDeliveryAttempts},
 		{"deliveries/queues", testEndpointQueues},
@@ -297,14 +304,20 @@ func page(in oncall.Incident, e oncall.Endpoint, what string) oncall.Delivery {
 }
 
 // every is a free for ClaimDeliveries that has room for all.
-func every(oncall.Endpoint) int { return 1000 }
+func every(oncall.Endpoint, string) int { return 1000 }
+
+// claimUpTo claims what there is room for.
+func (e *env) claimUpTo(limit int, free func(oncall.Endpoint, string) int) oncall.Claimed {
+	e.t.Helper()
+	c, err := e.s.ClaimDeliveries(e.ctx(), e.write(), oncall.ClaimRequest{Limit: limit, Free: free})
+	e.must(err)
+	return c
+}
 
 // claim claims all that is due.
 func (e *env) claim() []oncall.Claim {
 	e.t.Helper()
-	cs, _, err := e.s.ClaimDeliveries(e.ctx(), e.write(), 1000, every)
-	e.must(err)
-	return cs
+	return e.claimUpTo(1000, every).Claims
 }
 
 func keys(cs []oncall.Claim) []string {

@@ -77,6 +77,9 @@ type Page struct {
 	Round     int
 	Target    string
 	AckURL    string
+	Numbers   []int64  // of all incidents that it names: of Number alone, but for a bundle's
+	Count     int      // how many it goes for
+	AckURLs   []string // of each of Numbers
 	Body      []byte
 }
 
@@ -143,7 +146,9 @@ func (s *Server) ByIncident() map[int64][]Page {
 	for _, p := range s.Pages() {
 		if !seen[p.Key] {
 			seen[p.Key] = true
-			all[p.Number] = append(all[p.Number], p)
+			for _, n := range p.Numbers {
+				all[n] = append(all[n], p)
+			}
 		}
 	}
 	return all
@@ -252,6 +257,10 @@ func (s *Server) read(r *http.Request, body []byte, now time.Time) (Page, error)
 				Tier, Round int
 				Target      string
 				AckURL      string `json:"ack_url"`
+				Bundle      *struct {
+					Count     int
+					Incidents []bundled
+				}
 			}
 		}
 	}
@@ -262,7 +271,45 @@ func (s *Server) read(r *http.Request, body []byte, now time.Time) (Page, error)
 	p.Type, p.Timestamp, p.Number, p.Incident = payload.Type, payload.Timestamp, d.Number, d.Key
 	p.State, p.Title = d.State, d.Title
 	p.Tier, p.Round, p.Target, p.AckURL = d.Page.Tier, d.Page.Round, d.Page.Target, d.Page.AckURL
+	p.Numbers, p.AckURLs, p.Count = []int64{p.Number}, []string{p.AckURL}, 1
+	if b := d.Page.Bundle; b != nil {
+		p.Count = b.Count
+		if err := p.unbundle(b.Incidents); err != nil {
+			return p, fmt.Errorf("%s: the bundle %w", p.Key, err)
+		}
+	}
 	return p, nil
+}
+
+// bundled is one incident of a page that goes for several.
+type bundled struct {
+	Number int64
+	Key    string
+	AckURL string `json:"ack_url"`
+}
+
+// unbundle takes in the incidents of a bundle.
+func (p *Page) unbundle(all []bundled) error {
+	switch {
+	case len(all) > p.Count || len(all) == 0:
+		return fmt.Errorf("names %d incidents and goes for %d", len(all), p.Count)
+	case all[0].Number != p.Number || all[0].Key != p.Incident:
+		return fmt.Errorf("begins with #%d, and the page is about #%d", all[0].Number, p.Number)
+	case p.Type != "incident.triggered":
+		return errors.New("is in a page of the type " + p.Type)
+	case !strings.HasPrefix(p.Title, fmt.Sprintf("%d incidents, first: ", p.Count)):
+		return errors.New("is not in the title: " + p.Title)
+	}
+	p.Numbers, p.AckURLs = nil, nil
+	links := map[string]bool{p.AckURL: true}
+	for _, b := range all {
+		if slices.Contains(p.Numbers, b.Number) || links[b.AckURL] {
+			return fmt.Errorf("names #%d or its link twice", b.Number)
+		}
+		links[b.AckURL] = true
+		p.Numbers, p.AckURLs = append(p.Numbers, b.Number), append(p.AckURLs, b.AckURL)
+	}
+	return nil
 }
 
 func (s *Server) verify(r *http.Request, body []byte, now time.Time) error {
