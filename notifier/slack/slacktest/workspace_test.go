@@ -141,6 +141,7 @@ func TestSocketsAreStrict(t *testing.T) {
 			t.Errorf("an old ticket: %v", err)
 		}
 		var first *websocket.Conn
+		var others []*websocket.Conn
 		for i := range maxSockets + 1 {
 			conn := dialed(t, c)
 			var hello map[string]any
@@ -152,9 +153,12 @@ func TestSocketsAreStrict(t *testing.T) {
 			}
 			if i == 0 {
 				first = conn
-			} else {
-				conn.Close()
+				continue
 			}
+			others = append(others, conn)
+		}
+		for _, conn := range others {
+			conn.Close()
 		}
 		synctest.Wait()
 		for ack, says := range map[string]string{
