@@ -13,7 +13,7 @@ func (l *loading) takeSchedules() {
 	for _, s := range l.schedules {
 		name := s.Value.Name
 		p.Schedules[name] = s.Value
-		if !l.names(oncall.TargetSchedule, name) && s.Value.NotifySlack == "" && s.Value.SlackUserGroup == "" {
+		if !l.names(oncall.TargetSchedule, name) && s.Value.NotifySlack == "" && s.Value.SlackUserGroup == "" && s.Value.SlackTopic == "" {
 			l.add(s.Place.Warnf("the schedule %q pages nobody: no tier names it", name).WithHint("such as: tiers: [{schedule: %s}]", name))
 		}
 	}

@@ -79,5 +79,6 @@ func (l *loading) inFirstWorkspace() {
 	for i := range l.schedules {
 		short(&l.schedules[i].Value.NotifySlack)
 		short(&l.schedules[i].Value.SlackUserGroup)
+		short(&l.schedules[i].Value.SlackTopic)
 	}
 }

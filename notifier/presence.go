@@ -20,6 +20,8 @@ type PresenceSender interface {
 	// SyncGroup makes a user group consist of users, by their names in tocsin. It writes only where something differs,
 	// and never empties a group.
 	SyncGroup(ctx context.Context, group string, users []string) GroupSync
+	// SetTopic makes a channel's topic say who is on call, beside the rest of it. It writes only where something differs.
+	SetTopic(ctx context.Context, channel, says string) TopicSync
 }
 
 // GroupSync is what became of keeping a user group up to date.
@@ -44,6 +46,7 @@ type Presence struct {
 	log   *slog.Logger
 	done  *prometheus.CounterVec
 	right *prometheus.GaugeVec
+	told  *prometheus.CounterVec        // topics
 	setup atomic.Pointer[presenceSetup] // nil until Apply
 	wake  chan struct{}
 }
@@ -53,6 +56,7 @@ type presenceSetup struct {
 	policy oncall.Policy
 	sender PresenceSender      // nil: nobody
 	groups map[string][]string // the schedules that a user group follows
+	topics map[string][]string // the schedules that a channel's topic tells of
 }
 
 const (
@@ -72,15 +76,22 @@ func NewPresence(o PresenceOptions) *Presence {
 		Name: "tocsin_slack_user_group_in_step",
 		Help: "Whether a user group of Slack is exactly who is on call (1) or not (0), as the process with the watch saw it last.",
 	}, []string{"group"})
+	p.told = promauto.With(o.Registerer).NewCounterVec(prometheus.CounterOpts{
+		Name: "tocsin_slack_topic_updates_total",
+		Help: "Times that the topic of a Slack channel was made to say who is on call, by what became of it (unchanged, changed, retry, unknown, refused).",
+	}, []string{"outcome"})
 	return p
 }
 
 // Apply sets the policy and who sends (nil: nobody) from the next look on. It may be called from any goroutine.
 func (p *Presence) Apply(policy oncall.Policy, sender PresenceSender) {
-	s := &presenceSetup{policy: policy, sender: sender, groups: map[string][]string{}}
+	s := &presenceSetup{policy: policy, sender: sender, groups: map[string][]string{}, topics: map[string][]string{}}
 	for _, name := range policy.ScheduleNames() {
 		if g := policy.Schedules[name].SlackUserGroup; g != "" {
 			s.groups[g] = append(s.groups[g], name)
+		}
+		if c := policy.Schedules[name].SlackTopic; c != "" {
+			s.topics[c] = append(s.topics[c], name)
 		}
 	}
 	p.setup.Store(s)
@@ -90,7 +101,7 @@ func (p *Presence) Apply(policy oncall.Policy, sender PresenceSender) {
 // Run works until ctx ends. It must run in one process only: where the lease is held.
 func (p *Presence) Run(ctx context.Context) {
 	defer p.right.Reset()
-	r := presenceRun{Presence: p, groups: map[string]*groupState{}}
+	r := presenceRun{Presence: p, groups: map[string]*groupState{}, topics: map[string]*topicState{}}
 	for ctx.Err() == nil {
 		next := r.turn(ctx)
 		sleep(ctx, max(0, time.Until(next)), p.wake)
@@ -101,6 +112,7 @@ func (p *Presence) Run(ctx context.Context) {
 type presenceRun struct {
 	*Presence
 	groups map[string]*groupState // by address
+	topics map[string]*topicState // by channel
 }
 
 // groupState is what is remembered of a user group.
@@ -138,6 +150,7 @@ func (r *presenceRun) turn(ctx context.Context) (next time.Time) {
 		}
 		wg.Go(func() { r.sync(ctx, s, address, users, g) })
 	}
+	next = earlier(next, r.topicTurn(ctx, s, now))
 	wg.Wait()
 	for _, g := range r.groups {
 		next = earlier(next, g.next)

@@ -40,6 +40,16 @@ func (g *groups) SyncGroup(_ context.Context, group string, users []string) noti
 	return done
 }
 
+func (g *groups) SetTopic(_ context.Context, channel, says string) notifier.TopicSync {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.asked = append(g.asked, fmt.Sprintf("%s %s: %s", time.Now().UTC().Format("2T15:04:05"), channel, says))
+	if g.answer.Outcome != "" {
+		return notifier.TopicSync{Outcome: g.answer.Outcome, RetryAfter: g.answer.RetryAfter, Error: g.answer.Error}
+	}
+	return notifier.TopicSync{Outcome: oncall.OutcomeDelivered, Changed: true}
+}
+
 func (g *groups) take() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -193,6 +203,34 @@ func TestPresenceSaysThatNobodyIsOnCall(t *testing.T) {
 		}
 		if n := inStep(t, r); n != 0 {
 			t.Errorf("in step: %v", n)
+		}
+	})
+}
+
+func TestPresenceSetsTopicsOnceForEachChange(t *testing.T) {
+	onShow(t, func(t *testing.T, p *notifier.Presence, far *groups, log *bytes.Buffer, r *prometheus.Registry) {
+		far.take()
+		q := rota()
+		s := q.Schedules["primary"]
+		s.SlackTopic = "#team"
+		q.Schedules["primary"] = s
+		p.Apply(q, far)
+		synctest.Wait()
+		if got := far.take(); got != "1T00:00:00 #team: ana until Sun 2 Jan 00:00 UTC" {
+			t.Error(got)
+		}
+		advance(24*time.Hour - time.Second) // nobody is fought
+		if got := far.take(); got != "" {
+			t.Error(got)
+		}
+		far.set(func() {
+			far.answer = notifier.GroupSync{Outcome: oncall.OutcomeRetry, Error: "429", RetryAfter: 2 * time.Minute}
+		})
+		advance(time.Minute)
+		far.set(func() { far.answer = notifier.GroupSync{} })
+		advance(time.Hour)
+		if got := far.take(); got != "2T00:00:00 #team: bo until Mon 3 Jan 00:00 UTC\n2T00:02:00 #team: bo until Mon 3 Jan 00:00 UTC" {
+			t.Error(got)
 		}
 	})
 }

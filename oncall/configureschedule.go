@@ -20,6 +20,7 @@ type scheduleBlock struct {
 	Notify   *yaml.Node         `yaml:"notify"`
 
 	SlackUserGroup problem.At[string] `yaml:"slack_user_group"`
+	SlackTopic     problem.At[string] `yaml:"slack_topic"`
 }
 
 type notifyBlock struct {
@@ -131,6 +132,9 @@ func (dec *scheduleDecoder) schedule(node *yaml.Node) problem.At[Schedule] {
 	if b.SlackUserGroup.IsSet() {
 		s.SlackUserGroup = dec.userGroup(b.SlackUserGroup)
 	}
+	if b.SlackTopic.IsSet() {
+		s.SlackTopic = dec.channel(b.SlackTopic)
+	}
 	return problem.At[Schedule]{Value: s, Place: b.Name.Place}
 }
 
@@ -144,9 +148,14 @@ func (dec *scheduleDecoder) notify(n *yaml.Node) string {
 		dec.add(dec.doc.At(n).Errorf("notify names nowhere to announce handoffs").WithHint("such as: notify: {slack: '#session-team'}"))
 		return ""
 	}
-	dec.problems = append(dec.problems, checkChannel(b.Slack, "")...)
-	dec.refs = append(dec.refs, Ref{Kind: string(TargetSlack), Name: b.Slack.Value, At: b.Slack.Place})
-	return b.Slack.Value
+	return dec.channel(b.Slack)
+}
+
+// channel takes a channel of Slack.
+func (dec *scheduleDecoder) channel(c problem.At[string]) string {
+	dec.problems = append(dec.problems, checkChannel(c, "")...)
+	dec.refs = append(dec.refs, Ref{Kind: string(TargetSlack), Name: c.Value, At: c.Place})
+	return c.Value
 }
 
 // userGroup decodes which of Slack's user groups is whoever is on call.

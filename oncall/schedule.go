@@ -16,6 +16,7 @@ type Schedule struct {
 	NotifySlack string
 	// SlackUserGroup is the user group of Slack that is kept to whoever is on call, "@session-oncall" or its ID; "": none.
 	SlackUserGroup string
+	SlackTopic     string // the channel whose topic says who is on call; "": none
 }
 
 // Layer is one rotation of a schedule. Its rosters are in the order of From: an edit that names the instant

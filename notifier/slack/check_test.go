@@ -88,7 +88,7 @@ func TestCheck(t *testing.T) {
 		"app token":                {change: func(c *Config, _ *slacktest.Options) { c.AppToken = "xapp-other" }, want: []string{"false app token: apps.connections.open: invalid_auth", "Enable Socket Mode"}},
 		"kinds of tokens mixed up": {change: func(c *Config, _ *slacktest.Options) { c.AppToken = secretToken }, want: []string{"false app token", "not_allowed_token_type"}},
 		"scopes": {arrange: func(s *slacktest.Server) { s.SetScopes("chat:write", "commands", "admin") },
-			want: []string{"false scopes: missing: channels:read, files:write, groups:read, ", "Reinstall", "false channels: they cannot be listed", "false user ana: users.info: missing_scope (needs users:read)"}},
+			want: []string{"false scopes: missing: channels:read, channels:write.topic, files:write, groups:read, ", "Reinstall", "false channels: they cannot be listed", "false user ana: users.info: missing_scope (needs users:read)"}},
 		"spare scopes": {fine: true, arrange: func(s *slacktest.Server) { s.SetScopes(append(BotScopes(), "admin")...) }, want: []string{"not needed: admin"}},
 		"no channel":   {policy: func(p *oncall.Policy) { p.Schedules = map[string]oncall.Schedule{"s": {NotifySlack: "#nowhere"}} }, want: []string{"false channel #nowhere: Slack knows none"}},
 		"archived":     {arrange: func(s *slacktest.Server) { s.AddChannel(slacktest.Channel{Name: "session-alerts", Archived: true}) }, want: []string{"false channel #session-alerts: it is archived", "Unarchive"}},

@@ -7,15 +7,17 @@ import (
 
 // why says what each scope is for, in the manifest's comment.
 var why = map[string]string{
-	"channels:read":    "tocsin slack check finds the channels",
-	"chat:write":       "post and edit messages in channels that the app was invited to, and direct messages",
-	"commands":         "the slash command",
-	"files:write":      "the chart in a message's thread",
-	"groups:read":      "tocsin slack check finds private channels that the app was invited to",
-	"usergroups:read":  "find the user groups that schedules name",
-	"usergroups:write": "keep them to who is on call",
-	"users:read":       "recognise people by address, and in enterprises",
-	"users:read.email": "recognise people by the e-mail address that Slack has verified",
+	"channels:read":        "tocsin slack check finds the channels",
+	"channels:write.topic": "say in a channel's topic who is on call",
+	"groups:write.topic":   "the same in private channels",
+	"chat:write":           "post and edit messages in channels that the app was invited to, and direct messages",
+	"commands":             "the slash command",
+	"files:write":          "the chart in a message's thread",
+	"groups:read":          "tocsin slack check finds private channels that the app was invited to",
+	"usergroups:read":      "find the user groups that schedules name",
+	"usergroups:write":     "keep them to who is on call",
+	"users:read":           "recognise people by address, and in enterprises",
+	"users:read.email":     "recognise people by the e-mail address that Slack has verified",
 }
 
 // Manifest is a Slack app with exactly the scopes in use, for api.slack.com/apps, Create New App, From a manifest. base is the
@@ -24,7 +26,7 @@ func Manifest(base, command string) string {
 	var b strings.Builder
 	b.WriteString("# A Slack app for tocsin: api.slack.com/apps, Create New App, From a manifest.\n# The scopes are those in use, and no others:\n")
 	for _, s := range BotScopes() {
-		fmt.Fprintf(&b, "#   %-16s  %s\n", s, why[s])
+		fmt.Fprintf(&b, "#   %-20s  %s\n", s, why[s])
 	}
 	commandURL, interactivity, events := "", "", ""
 	if base != "" {

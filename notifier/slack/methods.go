@@ -23,6 +23,7 @@ var methods = map[string]apiMethod{
 	"chat.update":                  {scopes: []string{"chat:write"}, byChannel: true},
 	"conversations.info":           {scopes: []string{"channels:read", "groups:read"}, perMinute: 50},
 	"conversations.list":           {scopes: []string{"channels:read", "groups:read"}, perMinute: 20},
+	"conversations.setTopic":       {scopes: []string{"channels:write.topic", "groups:write.topic"}, perMinute: 20},
 	"files.getUploadURLExternal":   {scopes: []string{"files:write"}},
 	"files.completeUploadExternal": {scopes: []string{"files:write"}},
 	"usergroups.list":              {scopes: []string{"usergroups:read"}, perMinute: 20},

@@ -115,6 +115,15 @@ func (w *Workspaces) SyncGroup(ctx context.Context, group string, users []string
 	return a.SyncGroup(ctx, address, users)
 }
 
+// SetTopic makes a channel's topic say who is on call.
+func (w *Workspaces) SetTopic(ctx context.Context, channel, says string) notifier.TopicSync {
+	a, address, err := w.find(channel)
+	if err != nil {
+		return notifier.TopicSync{Outcome: oncall.OutcomeRefused, Error: err.Error()}
+	}
+	return a.SetTopic(ctx, address, says)
+}
+
 // TestToken is Adapter.TestToken of all workspaces, side by side. A token that is not good says more than a Slack that
 // cannot be asked.
 func (w *Workspaces) TestToken(ctx context.Context) error {

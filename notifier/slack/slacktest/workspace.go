@@ -28,7 +28,7 @@ var scopes = map[string][]string{
 	"conversations.open":           {"im:write"},
 	"conversations.list":           {"channels:read", "groups:read"},
 	"conversations.info":           {"channels:read", "groups:read"},
-	"conversations.setTopic":       {"channels:write.topic"},
+	"conversations.setTopic":       {"channels:write.topic", "groups:write.topic"},
 	"users.info":                   {"users:read"},
 	"users.lookupByEmail":          {"users:read.email"},
 	"usergroups.list":              {"usergroups:read"},
