@@ -15,6 +15,8 @@ type CalendarEntry struct {
 	User     string
 	Shadow   bool // is shown beside who is on call
 	Why      string
+	// Began says that it began longer ago than anybody looks: From is only where the calendar begins.
+	Began bool
 }
 
 // CalendarEntries returns the times of a user in [from, to), as shadow too; of everybody where user is "". The first
@@ -22,14 +24,17 @@ type CalendarEntry struct {
 func (s *Schedule) CalendarEntries(overrides []Override, from, to time.Time, user string) []CalendarEntry {
 	var entries []CalendarEntry
 	for i, shift := range s.Shifts(overrides, from, to) {
+		began := false
 		if i == 0 {
-			if whole := s.ShiftAt(overrides, from); !whole.From.IsZero() {
+			if whole := s.ShiftAt(overrides, from); whole.From.IsZero() {
+				began = true
+			} else {
 				shift.From = whole.From
 			}
 		}
 		for j, u := range slices.Concat(shift.Users, shift.Shadows) {
 			if user == "" || u == user {
-				entries = append(entries, CalendarEntry{shift.Period, s.Name, u, j >= len(shift.Users), shift.Why()})
+				entries = append(entries, CalendarEntry{shift.Period, s.Name, u, j >= len(shift.Users), shift.Why(), began})
 			}
 		}
 	}
@@ -53,7 +58,11 @@ func ICal(title string, entries []CalendarEntry, stamp time.Time) []byte {
 			summary = e.User + " shadows: " + e.Schedule
 		}
 		line("BEGIN", "VEVENT")
-		line("UID", icalText(e.Schedule+"/"+icalTime(e.From)+"/"+e.User+"@tocsin"))
+		begins := icalTime(e.From)
+		if e.Began {
+			begins = "always" // the entry stays the same while the calendar moves on
+		}
+		line("UID", icalText(e.Schedule+"/"+begins+"/"+e.User+"@tocsin"))
 		line("DTSTAMP", icalTime(stamp))
 		line("DTSTART", icalTime(e.From))
 		line("DTEND", icalTime(e.To))

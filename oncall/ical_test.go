@@ -21,6 +21,17 @@ func TestICal(t *testing.T) {
 	golden(t, "all.ics.golden", strings.ReplaceAll(string(oncall.ICal("s", s.CalendarEntries(overrides, stamp, on(9, 0), ""), stamp)), "\r\n", "\n"))
 }
 
+// TestICalEndless: who is always on call has one entry, the same one tomorrow.
+func TestICalEndless(t *testing.T) {
+	s := &oncall.Schedule{Name: "s", Layers: []oncall.Layer{{Name: "l", Rosters: []oncall.Roster{{Users: [][]string{{"bo"}}}}}}}
+	for d := range 3 {
+		text := string(oncall.ICal("s", s.CalendarEntries(nil, on(d, 0), on(d+9, 0), ""), on(d, 0)))
+		if strings.Count(text, "\r\nUID:") != 1 || !strings.Contains(text, "\r\nUID:s/always/bo@tocsin\r\n") {
+			t.Error(text)
+		}
+	}
+}
+
 // TestICalLines: whatever names and reasons hold, lines are short, whole, and say what was meant once put together.
 func TestICalLines(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
