@@ -1,6 +1,7 @@
 package oncall_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -167,5 +168,18 @@ func TestRewritten(t *testing.T) {
   changes: [{effective_from: 2026-03-06, users: [ana, bo, chen, eva]}]}]}]`)
 	if was, _, ok := weekly(t).Rewritten(careful, nil, on(0, 0), on(60, 0)); ok {
 		t.Errorf("said to be rewritten: %+v", was)
+	}
+}
+
+// TestRewrittenByShadows: who learns has no turn, and nobody is warned that it was given to others.
+func TestRewrittenByShadows(t *testing.T) {
+	edited := *weekly(t)
+	edited.Layers = slices.Clone(edited.Layers)
+	edited.Layers[0].Rosters = slices.Clone(edited.Layers[0].Rosters)
+	for i := range edited.Layers[0].Rosters {
+		edited.Layers[0].Rosters[i].Shadows = []string{"zoe"}
+	}
+	if was, is, ok := weekly(t).Rewritten(&edited, nil, on(0, 0), on(60, 0)); ok {
+		t.Errorf("was %s, is %s", was.Who(), is.Who())
 	}
 }

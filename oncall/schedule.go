@@ -216,7 +216,7 @@ func FirstDifference(shifts, others []Shift) (one, other Shift, ok bool) {
 	for i, j := 0, 0; i < len(shifts) && j < len(others); {
 		one, other = shifts[i], others[j]
 		last := one.To.Compare(other.To)
-		if !one.samePeople(other) {
+		if !sameUsers(one.Users, other.Users) { // a shadow has no turn
 			one.From, other.From = later(one.From, other.From), later(one.From, other.From)
 			if last > 0 {
 				one.To = other.To
