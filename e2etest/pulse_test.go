@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -160,6 +161,15 @@ func TestOpenedByHand(t *testing.T) {
 		t.Fatalf("opened %d: %+v", len(list), list)
 	}
 	number := list[0].Number
+	for range 2 { // the same request
+		if out, code := w.run("incident", "note", "-t", "looking", "--user", "ana", "--request", "two", strconv.FormatInt(number, 10)); code != 0 {
+			t.Errorf("%d %s", code, out)
+		}
+	}
+	notes := slices.DeleteFunc(w.full(number).Timeline, func(e timelineEntry) bool { return e.Kind != "note" })
+	if len(notes) != 1 {
+		t.Errorf("the same note twice: %+v", notes)
+	}
 	if out, code := w.run("incident", "resolve", "--url", w.url, "--user", "ana", strconv.FormatInt(number, 10)); code != 0 {
 		t.Errorf("%d %s", code, out)
 	}

@@ -57,7 +57,16 @@ func (a *Acts) Act(ctx context.Context, number int64, c oncall.Command, request 
 	}
 	now := time.Now()
 	d, err := a.o.Store.UpdateIncident(ctx, oncall.Write{Now: now, Request: request, Urgent: true}, number,
-		func(in oncall.Incident) (oncall.Decision, error) { return decide(now, in, c, a.o.Policy()) })
+		func(in oncall.Incident) (oncall.Decision, error) {
+			d, err := decide(now, in, c, a.o.Policy())
+			if err == nil && d.Refused {
+				err = &refusal{d}
+			}
+			return d, err
+		})
+	if refused, ok := errors.AsType[*refusal](err); ok {
+		return refused.d, nil
+	}
 	switch {
 	case errors.Is(err, oncall.ErrRequestSeen):
 		in, err := a.Incident(ctx, number)
@@ -77,6 +86,12 @@ func (a *Acts) Act(ctx context.Context, number int64, c oncall.Command, request 
 	}
 	return d, nil
 }
+
+// refusal takes a command back that was refused, its request's identity too: who repeats it is refused again, or served
+// by then, and not told that it was done.
+type refusal struct{ d oncall.Decision }
+
+func (r *refusal) Error() string { return "refused: " + r.d.Reply }
 
 // Incident returns one incident with all its rows, or not_found.
 func (a *Acts) Incident(ctx context.Context, number int64) (oncall.Incident, error) {

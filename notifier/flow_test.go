@@ -60,6 +60,25 @@ func TestARepeatedRequestActsOnce(t *testing.T) {
 	})
 }
 
+func TestARefusedRequestIsNotTakenForDone(t *testing.T) {
+	bubble(t, options{}, func(t *testing.T, r *rig) {
+		r.fire("session")
+		r.act(1, oncall.CmdAcknowledge, "")
+		for range 2 {
+			if d := r.act(1, oncall.CmdEscalate, "press-3"); !d.Refused || d.Reply == notifier.AlreadyDone {
+				t.Errorf("escalating what somebody has: %q, refused %v", d.Reply, d.Refused)
+			}
+		}
+		r.act(1, oncall.CmdUnacknowledge, "")
+		if d := r.act(1, oncall.CmdEscalate, "press-3"); d.Refused || d.Reply == notifier.AlreadyDone {
+			t.Errorf("escalating it later: %q, refused %v", d.Reply, d.Refused)
+		}
+		if d := r.act(1, oncall.CmdEscalate, "press-3"); d.Refused || d.Reply != notifier.AlreadyDone {
+			t.Errorf("once more: %q, refused %v", d.Reply, d.Refused)
+		}
+	})
+}
+
 func TestATierThatCameDueDuringADowntimeIsToldAtOnce(t *testing.T) {
 	bubble(t, options{}, func(t *testing.T, r *rig) {
 		r.fire("session")

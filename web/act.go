@@ -3,6 +3,7 @@ package web
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -63,7 +64,12 @@ func (w *Web) actHandler(a action) http.HandlerFunc {
 			w.fail(rw, r, err)
 			return
 		}
-		d, err := w.o.Acts.Act(r.Context(), number, c, "")
+		request, err := requestID(r, fmt.Sprintf("act %s #%d", a.kind, number), c.Actor)
+		if err != nil {
+			w.fail(rw, r, err)
+			return
+		}
+		d, err := w.o.Acts.Act(r.Context(), number, c, request)
 		if err != nil {
 			w.fail(rw, r, err)
 			return
@@ -81,6 +87,19 @@ func (w *Web) actHandler(a action) http.HandlerFunc {
 		}
 		w.writeJSON(rw, http.StatusOK, acted{IncidentView: v, Reply: d.Reply})
 	}
+}
+
+// requestID is the identity that a caller gave a request, "" for none. Two people, and one for two things, may choose
+// the same key.
+func requestID(r *http.Request, what, actor string) (string, error) {
+	key := r.Header.Get(idempotencyKey)
+	if len(key) > 200 || strings.ContainsFunc(key, unicode.IsControl) {
+		return "", oncall.Errorf(oncall.CodeInvalid, "%s must be at most 200 bytes without control characters", idempotencyKey)
+	}
+	if key == "" {
+		return "", nil
+	}
+	return "api " + what + " " + actor + " " + key, nil
 }
 
 // readCommand reads who wants what.

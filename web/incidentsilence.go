@@ -2,6 +2,7 @@ package web
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -25,7 +26,12 @@ func (w *Web) silenceIncident(rw http.ResponseWriter, r *http.Request) {
 		w.fail(rw, r, err)
 		return
 	}
-	done, err := w.o.Acts.Silence(r.Context(), number, wish, "")
+	request, err := requestID(r, fmt.Sprintf("silence #%d", number), wish.Actor)
+	if err != nil {
+		w.fail(rw, r, err)
+		return
+	}
+	done, err := w.o.Acts.Silence(r.Context(), number, wish, request)
 	if err != nil {
 		w.fail(rw, r, err)
 		return

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"strings"
-	"unicode"
 
 	"tocsin/notifier"
 	"tocsin/oncall"
@@ -31,18 +29,15 @@ func (w *Web) openIncident(rw http.ResponseWriter, r *http.Request) {
 		w.fail(rw, r, oncall.Errorf(oncall.CodeUnavailable, "incidents cannot be opened here"))
 		return
 	}
-	request := r.Header.Get(idempotencyKey)
-	if len(request) > 200 || strings.ContainsFunc(request, unicode.IsControl) {
-		w.fail(rw, r, oncall.Errorf(oncall.CodeInvalid, "%s must be at most 200 bytes without control characters", idempotencyKey))
-		return
-	}
 	o, err := w.readOpening(r, http.MaxBytesReader(rw, r.Body, maxBody))
 	if err != nil {
 		w.fail(rw, r, err)
 		return
 	}
-	if request != "" { // two people may choose the same key
-		request = "api open " + o.Actor + " " + request
+	request, err := requestID(r, "open", o.Actor)
+	if err != nil {
+		w.fail(rw, r, err)
+		return
 	}
 	done, err := w.o.Openings.Open(r.Context(), o, request)
 	if refusal, ok := errors.AsType[*oncall.Error](err); ok && refusal.Code == oncall.CodeNotFound {

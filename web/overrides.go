@@ -5,9 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/prometheus/common/model"
 
@@ -90,12 +88,9 @@ func (w *Web) changeOverride(rw http.ResponseWriter, r *http.Request, a action,
 	if err != nil {
 		return notifier.Overridden{}, err
 	}
-	request := r.Header.Get(idempotencyKey)
-	if len(request) > 200 || strings.ContainsFunc(request, unicode.IsControl) {
-		return notifier.Overridden{}, oncall.Errorf(oncall.CodeInvalid, "%s must be at most 200 bytes without control characters", idempotencyKey)
-	}
-	if request != "" { // two people may choose the same key
-		request = "api " + string(a.kind) + " " + actor + " " + request
+	request, err := requestID(r, string(a.kind), actor)
+	if err != nil {
+		return notifier.Overridden{}, err
 	}
 	done, err := change(text, actor, request, r)
 	if refusal, ok := errors.AsType[*oncall.Error](err); ok && refusal.Code == oncall.CodeNotFound && r.Method == http.MethodPost {

@@ -100,6 +100,7 @@ func (sc showCmd) Run(ctx context.Context, s streams) error {
 type actFlags struct {
 	clientFlags
 	User    string   `name:"user" env:"TOCSIN_USER" help:"Who acts, where the server authenticates nobody. Default: your login name."`
+	Request string   `name:"request" placeholder:"ID" help:"Identity of this request: repeated within a day, it changes nothing. Default: none."`
 	Numbers []string `arg:"" name:"number" help:"Incident numbers: 42 or #42."`
 }
 
@@ -131,6 +132,7 @@ func (a actFlags) act(ctx context.Context, s streams, kind oncall.CommandKind, f
 	if err != nil {
 		return err
 	}
+	c.request = a.Request
 	paths := make([]string, 0, len(a.Numbers))
 	for _, n := range a.Numbers {
 		p, err := incidentPath(n)
