@@ -262,7 +262,7 @@ func (d *daemon) wire(ports *listeners) {
 			Peers: func() []web.Peer { return []web.Peer{{Name: hostname(), Address: ports.main[0].Addr().String()}} }},
 		ExternalURL: d.external, RoutePrefix: d.flags.Web.prefix(d.external), Bundles: d.acts,
 		SlackEvents: d.slackEvents,
-		Logger: d.log.With("component", "web"), Registry: d.registry,
+		Logger:      d.log.With("component", "web"), Registry: d.registry,
 	})
 }
 

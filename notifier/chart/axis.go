@@ -93,14 +93,14 @@ func clockLabel(t time.Time, span time.Duration) string {
 }
 
 // bounds are the lowest and the highest value that the picture must hold.
-func (c *Chart) bounds() (low, high float64) {
+func (ch *Chart) bounds() (low, high float64) {
 	low, high = math.Inf(1), math.Inf(-1)
 	take := func(v float64) {
 		if math.Abs(v) < 1e300 { // no NaN, no infinity, and nothing whose sums are one
 			low, high = min(low, v), max(high, v)
 		}
 	}
-	for _, l := range c.Lines {
+	for _, l := range ch.Lines {
 		if l.Faint {
 			continue
 		}
@@ -108,19 +108,19 @@ func (c *Chart) bounds() (low, high float64) {
 			take(p.Value)
 		}
 	}
-	for _, l := range c.Levels {
+	for _, l := range ch.Levels {
 		for _, p := range l.Points {
 			take(p.Value)
 		}
 	}
-	if c.Limited {
-		take(c.Limit)
+	if ch.Limited {
+		take(ch.Limit)
 	}
-	if c.Forecast != nil {
-		take(c.Forecast.Level)
+	if ch.Forecast != nil {
+		take(ch.Forecast.Level)
 	}
 	if low > high { // nothing but faint lines, or nothing at all
-		for _, l := range c.Lines {
+		for _, l := range ch.Lines {
 			for _, p := range l.Points {
 				take(p.Value)
 			}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"tocsin/notifier/chart"
@@ -130,13 +131,14 @@ func zoneOf(in oncall.Incident, p oncall.Policy, now time.Time) *time.Location {
 			}
 		}
 	}
-	for _, z := range append(schedules, users...) {
-		if _, offset := now.In(z).Zone(); offset != 0 {
-			return z
-		}
+	zones := append(schedules, users...)
+	if len(zones) == 0 {
 		return nil
 	}
-	return nil
+	if _, offset := now.In(zones[0]).Zone(); offset == 0 {
+		return nil // it would say the same as UTC
+	}
+	return zones[0]
 }
 
 // fill asks for the data and completes the chart.
@@ -245,7 +247,7 @@ func latest(s chart.Series) float64 {
 }
 
 func nameless(ls labels.Labels) labels.Labels {
-	return labels.NewBuilder(ls).Del(labels.MetricName).Labels()
+	return labels.NewBuilder(ls).Del(model.MetricNameLabel).Labels()
 }
 
 // nameLines names series by what tells them apart.

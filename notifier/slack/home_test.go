@@ -54,8 +54,7 @@ func homeText(t *testing.T, w *workspace, user string) string {
 func atHome(t *testing.T, socket bool, test func(*testing.T, *workspace)) {
 	synctest.Test(t, func(t *testing.T) {
 		now := time.Now()
-		var w *workspace
-		w = newWorkspace(t, newActs(open(42, now, fire(1, now))), func(c *Config, o *slacktest.Options) {
+		w := newWorkspace(t, newActs(open(42, now, fire(1, now))), func(c *Config, o *slacktest.Options) {
 			if o.SocketMode = socket; socket {
 				c.AppToken, c.SigningSecret = "xapp-test", ""
 			}

@@ -269,8 +269,3 @@ func (a *Adapter) users() map[string]oncall.User {
 	}
 	return here
 }
-
-// endpoint is that of somebody, or of a channel, of this workspace.
-func (a *Adapter) endpoint(to string) oncall.Endpoint {
-	return oncall.SlackEndpoint(oncall.JoinWorkspace(a.place, to))
-}
