@@ -141,7 +141,7 @@ func FreezeBundle(p Policy, carrier Delivery, b Bundle) []byte {
 	own := page.Data.Title
 	page.Data.Title = BundleTitle(b.Count, own)
 	all := PageBundle{Count: b.Count, Incidents: []PageIncident{}}
-	page.Data.Page.AckURL = ackURL(p, carrier.Key+allMark)
+	page.Data.Page.AckURL = p.AckURL(carrier.Key+allMark)
 	page.Data.Page.Bundle = &all
 	shorten := page.Data.IncidentView
 	shorten.Alerts = shorten.Alerts[:min(len(shorten.Alerts), 3)]
@@ -165,7 +165,7 @@ func FreezeBundle(p Policy, carrier Delivery, b Bundle) []byte {
 		}
 		one := PageIncident{
 			Number: m.Incident.Number, Key: m.Incident.Key, Title: truncate(title, 120), Severity: truncate(m.Incident.Severity, 40),
-			URL: incidentURL(p, m.Incident.Number), AckURL: ackURL(p, m.Delivery),
+			URL: incidentURL(p, m.Incident.Number), AckURL: p.AckURL(m.Delivery),
 		}
 		text, err := json.Marshal(one)
 		if room -= len(text) + 1; err != nil || room < 0 {
@@ -187,7 +187,8 @@ const allMark = "~all"
 // BundleLink splits what CheckLink returned: the key of a delivery, and whether the link is for all that it carried.
 func BundleLink(key string) (delivery string, all bool) { return strings.CutSuffix(key, allMark) }
 
-func ackURL(p Policy, key string) string {
+// AckURL returns the acknowledge link of a delivery, by its key.
+func (p Policy) AckURL(key string) string {
 	return p.ExternalURL + "/hooks/ack/" + LinkToken(p.LinkKey, key)
 }
 

@@ -56,7 +56,7 @@ func (m *machine) freezePages() {
 		p := Page{Type: "incident." + string(d.Kind), Timestamp: m.now.UTC(), Version: PageVersion, Data: PageData{
 			IncidentView: view,
 			Page: PageInfo{
-				Tier: d.Tier, Round: d.Round, Target: d.Target, Via: m.vias[d.Key], Test: m.in.Drill != nil, AckURL: ackURL(m.p, d.Key),
+				Tier: d.Tier, Round: d.Round, Target: d.Target, Via: m.vias[d.Key], Test: m.in.Drill != nil, AckURL: m.p.AckURL(d.Key),
 			},
 		}}
 		d.Body = fitPage(p)

@@ -90,7 +90,7 @@ func (d *daemon) build(plan *config.Plan, before *generation) (*generation, erro
 		return nil, err
 	}
 	if g.senders, err = alertmanager.NewSenders(plan.Alertmanager, alertmanager.Options{
-		ExternalURL: d.external, Logger: d.log.With("component", "alertmanager"), Registerer: g.sending,
+		ExternalURL: d.external, AckURL: g.policy.AckURL, Logger: d.log.With("component", "alertmanager"), Registerer: g.sending,
 	}); err != nil {
 		return nil, err
 	}

@@ -68,8 +68,18 @@ func (s *Senders) Send(ctx context.Context, m notifier.Message) oncall.Attempt {
 	if !ok {
 		return oncall.Attempt{Outcome: oncall.OutcomeDelivered, Number: m.Delivery.Attempts}
 	}
+	if s.ackURL != nil && m.Delivery.Kind != oncall.KindResolved {
+		link := model.LabelValue(s.ackURL(m.Delivery.Key))
+		for _, a := range n.alerts {
+			a.Annotations[AckAnnotation] = link
+		}
+	}
 	return s.send(ctx, m.Delivery.Endpoint, n)
 }
+
+// AckAnnotation is the annotation by which a message about an incident carries its acknowledge link: Alertmanager's
+// own templates list all annotations, mail among them, and a user's template can make a button of it.
+const AckAnnotation = "acknowledge_url"
 
 // incidentNotice is what a message tells of its incident. It is not ok where there is nothing to tell.
 func incidentNotice(m notifier.Message) (n notice, ok bool) {

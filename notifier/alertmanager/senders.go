@@ -23,10 +23,12 @@ import (
 
 // Options are what senders need beside the configuration.
 type Options struct {
-	ExternalURL *url.URL              // base of links in messages; required
-	Version     string                // of tocsin, for User-Agent; "" is shown as "dev"
-	Logger      *slog.Logger          // nil: silent
-	Registerer  prometheus.Registerer // nil: the metrics are not shown
+	ExternalURL *url.URL // base of links in messages; required
+	// AckURL returns the acknowledge link of a delivery of an incident, by its key. nil: messages carry none.
+	AckURL     func(deliveryKey string) string
+	Version    string                // of tocsin, for User-Agent; "" is shown as "dev"
+	Logger     *slog.Logger          // nil: silent
+	Registerer prometheus.Registerer // nil: the metrics are not shown
 }
 
 // Senders sends through the integrations of all receivers: notifications of groups for the dispatcher, and
@@ -39,6 +41,7 @@ type Senders struct {
 	theirs       *amtemplate.Template
 	theirPlain   *amtemplate.Template
 	agent        string
+	ackURL       func(deliveryKey string) string // nil: no links
 	log          *slog.Logger
 	metrics      *metrics
 }
@@ -64,7 +67,7 @@ type integration struct {
 // NewSenders builds the integrations of c. It opens no connection. c may be nil: then nothing is configured,
 // and every attempt is refused saying so.
 func NewSenders(c *Config, o Options) (*Senders, error) {
-	s := &Senders{integrations: map[oncall.Endpoint]*integration{}, agent: "tocsin/" + cmp.Or(o.Version, "dev"), log: o.Logger}
+	s := &Senders{integrations: map[oncall.Endpoint]*integration{}, agent: "tocsin/" + cmp.Or(o.Version, "dev"), ackURL: o.AckURL, log: o.Logger}
 	if s.log == nil {
 		s.log = promslog.NewNopLogger()
 	}
