@@ -1,6 +1,8 @@
 package web
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -19,8 +21,48 @@ type calendarView struct {
 	URL string `json:"url"`
 }
 
+// Calendars keeps how often the addresses of a feed were revoked: *store.Store.
+type Calendars interface {
+	CalendarRevoked(ctx context.Context, c oncall.CalendarOf) (int64, error)
+	// RevokeCalendar makes all addresses so far bad. oncall.ErrRequestSeen: this request did so before.
+	RevokeCalendar(ctx context.Context, w oncall.Write, c oncall.CalendarOf) (int64, error)
+}
+
 // getCalendar tells the address of a user's or a schedule's feed.
 func (w *Web) getCalendar(rw http.ResponseWriter, r *http.Request) {
+	of, err := w.calendarOf(r)
+	var revoked int64
+	if err == nil {
+		revoked, err = w.o.Calendars.CalendarRevoked(r.Context(), of)
+	}
+	w.tellCalendar(rw, r, of, revoked, err)
+}
+
+// revokeCalendar makes the addresses of a feed bad that were given out so far, and tells a new one.
+func (w *Web) revokeCalendar(rw http.ResponseWriter, r *http.Request) {
+	of, err := w.calendarOf(r)
+	var actor, request string
+	if err == nil {
+		actor, err = w.actor(r, "", anonymous)
+	}
+	if err == nil {
+		request, err = requestID(r, "revoke calendar "+of.Name(), actor)
+	}
+	var revoked int64
+	if err == nil {
+		at := now()
+		revoked, err = w.o.Calendars.RevokeCalendar(r.Context(), oncall.Write{Now: at, Request: request, Urgent: true}, of)
+		if errors.Is(err, oncall.ErrRequestSeen) {
+			revoked, err = w.o.Calendars.CalendarRevoked(r.Context(), of)
+		} else if err == nil {
+			w.o.Logger.Info("The addresses of a calendar were revoked", "calendar", of.Name(), "by", actor)
+		}
+	}
+	w.tellCalendar(rw, r, of, revoked, err)
+}
+
+// calendarOf reads whose calendar a request is about.
+func (w *Web) calendarOf(r *http.Request) (oncall.CalendarOf, error) {
 	p, q := w.o.Policy(), r.URL.Query()
 	of := oncall.CalendarOf{User: q.Get("user"), Schedule: q.Get("schedule")}
 	err := known(q, "user", "schedule")
@@ -33,21 +75,36 @@ func (w *Web) getCalendar(rw http.ResponseWriter, r *http.Request) {
 	default:
 		_, err = p.Schedule(of.Schedule)
 	}
+	return of, err
+}
+
+func (w *Web) tellCalendar(rw http.ResponseWriter, r *http.Request, of oncall.CalendarOf, revoked int64, err error) {
 	if err != nil {
 		w.fail(rw, r, err)
 		return
 	}
 	rw.Header().Set("Cache-Control", "no-store")
-	w.writeJSON(rw, http.StatusOK, calendarView{strings.TrimSuffix(w.o.ExternalURL.String(), "/") + "/calendar/" + oncall.CalendarToken(p.LinkKey, of) + ".ics"})
+	token := oncall.CalendarToken(w.o.Policy().LinkKey, of, revoked)
+	w.writeJSON(rw, http.StatusOK, calendarView{strings.TrimSuffix(w.o.ExternalURL.String(), "/") + "/calendar/" + token + ".ics"})
 }
 
 // calendar is a feed: a month back, half a year ahead. Its token is its authentication, because no calendar program
 // sends a password. Whose user or schedule is gone has an empty calendar, so that old entries vanish.
 func (w *Web) calendar(rw http.ResponseWriter, r *http.Request) {
 	p, at := w.o.Policy(), now()
-	of, ok := oncall.CheckCalendar(p.LinkKey, strings.TrimSuffix(r.PathValue("token"), ".ics"))
+	token := strings.TrimSuffix(r.PathValue("token"), ".ics")
+	of, ok := oncall.CalendarTokenOf(token)
+	if ok {
+		revoked, err := w.o.Calendars.CalendarRevoked(r.Context(), of)
+		if err != nil {
+			w.o.Logger.Error("A calendar could not be read", "err", err)
+			http.Error(rw, "The calendar cannot be read just now.", http.StatusServiceUnavailable)
+			return
+		}
+		ok = oncall.CheckCalendar(p.LinkKey, token, revoked)
+	}
 	if !ok {
-		http.Error(rw, "This is not the address of a calendar. Was it copied whole?", http.StatusNotFound)
+		http.Error(rw, "This is not the address of a calendar, or it was revoked. Was it copied whole?", http.StatusNotFound)
 		return
 	}
 	var entries []oncall.CalendarEntry

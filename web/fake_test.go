@@ -172,9 +172,31 @@ func (m *memory) Delivery(_ context.Context, key string) (oncall.Delivery, error
 }
 
 // site makes the handlers over m; change may alter the options.
+// revoked counts how often the addresses of calendars were revoked.
+type revoked struct {
+	sync.Mutex
+	times map[oncall.CalendarOf]int64
+}
+
+func (r *revoked) CalendarRevoked(_ context.Context, c oncall.CalendarOf) (int64, error) {
+	r.Lock()
+	defer r.Unlock()
+	return r.times[c], nil
+}
+
+func (r *revoked) RevokeCalendar(_ context.Context, _ oncall.Write, c oncall.CalendarOf) (int64, error) {
+	r.Lock()
+	defer r.Unlock()
+	if r.times == nil {
+		r.times = map[oncall.CalendarOf]int64{}
+	}
+	r.times[c]++
+	return r.times[c], nil
+}
+
 func site(t *testing.T, m *memory, change func(*Options)) *Web {
 	t.Helper()
-	o := Options{Acts: m, Store: m, ExternalURL: external,
+	o := Options{Acts: m, Store: m, Calendars: &revoked{}, ExternalURL: external,
 		Evaluated: func() bool { return m.evaluated },
 		Policy:    func() oncall.Policy { return m.policy },
 		Reload:    func() error { return m.reloaded },

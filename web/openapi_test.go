@@ -251,6 +251,8 @@ func TestResponsesAreAsDocumented(t *testing.T) {
 		{"GET " + apiBase + "/calendar", apiBase + "/calendar?user=ana", "", 200},
 		{"GET " + apiBase + "/calendar", apiBase + "/calendar", "", 400},
 		{"GET " + apiBase + "/calendar", apiBase + "/calendar?schedule=x", "", 404},
+		{"DELETE " + apiBase + "/calendar", apiBase + "/calendar?schedule=primary", "", 200},
+		{"DELETE " + apiBase + "/calendar", apiBase + "/calendar?user=nobody", "", 404},
 		{"POST " + apiBase + "/overrides", apiBase + "/overrides", `{"user":"bo","schedule":"primary","who":"ana","from":"2098-12-30T10:00","for":"2h","reason":"dentist"}`, 201},
 		{"POST " + apiBase + "/overrides", apiBase + "/overrides", `{"schedule":"primary","who":"bo","for":"2h"}`, 400},
 		{"POST " + apiBase + "/overrides", apiBase + "/overrides", `{"schedule":"primary","who":"ana","for":"every day"}`, 400},

@@ -178,6 +178,16 @@ func TestCalendar(t *testing.T) {
 			t.Errorf("%s: %d", forged, rec.Code)
 		}
 	}
+	schedule := address("schedule=primary")
+	if rec := ask(w.Handler(), "DELETE", apiBase+"/calendar?user=ana", ""); rec.Code != 200 || !strings.Contains(rec.Body.String(), address("user=ana")) || path == address("user=ana") {
+		t.Errorf("revoking: %d %s", rec.Code, rec.Body)
+	}
+	for p, want := range map[string]int{path: 404, address("user=ana"): 200, schedule: 200} {
+		if rec := ask(w.CallbackHandler(), "GET", p, ""); rec.Code != want {
+			t.Errorf("after revoking ana's: %s: %d, want %d", p, rec.Code, want)
+		}
+	}
+	path = address("user=ana")
 	delete(m.policy.Users, "ana")
 	if rec := ask(w.Handler(), "GET", path, ""); rec.Code != 200 {
 		t.Errorf("of a user who is gone: %d", rec.Code)

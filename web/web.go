@@ -75,6 +75,7 @@ type Options struct {
 	Heartbeats Heartbeats // hears dead man's switches; nil: there are none
 	Watchdog   Watchdog   // tocsin's own pulse; nil: none
 
+	Calendars Calendars // never nil
 	Overrides Overrides // nil: who is on call cannot be changed here
 	Drills    Drills    // tries whether contacts work; nil: nobody can
 	Endpoints Endpoints // what is sent where; nil: nothing is sent from here
@@ -172,6 +173,7 @@ func (w *Web) scheduleRoutes() []route {
 		{"GET", schedule + "/coverage", w.getCoverage},
 		{"GET", apiBase + "/oncall", w.getOnCall},
 		{"GET", apiBase + "/calendar", w.getCalendar},
+		{"DELETE", apiBase + "/calendar", w.revokeCalendar},
 		{"GET", overrides, w.listOverrides},
 		{"POST", overrides, w.changeOverrides(overrideAction, http.StatusCreated, w.addOverride)},
 		{"POST", apiBase + "/swaps", w.changeOverrides(swapAction, http.StatusCreated, w.swapShifts)},

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 	"strings"
 	"text/tabwriter"
@@ -296,6 +298,7 @@ func printCoverage(w io.Writer, name, zone string, c oncall.Coverage) int {
 type oncallCalendarCmd struct {
 	clientFlags
 	Schedule bool   `help:"The name is a schedule's."`
+	Revoke   bool   `help:"First make all its addresses bad that were given out so far: for one that came into wrong hands."`
 	Name     string `arg:"" help:"Whose calendar: a user, or with --schedule a schedule."`
 }
 
@@ -312,7 +315,11 @@ func (cc oncallCalendarCmd) Run(ctx context.Context, s streams) error {
 	var v struct {
 		URL string `json:"url"`
 	}
-	answer, err := c.do(ctx, "GET", "calendar", q, nil, &v)
+	method := http.MethodGet
+	if cc.Revoke {
+		method, c.request = http.MethodDelete, rand.Text()
+	}
+	answer, err := c.do(ctx, method, "calendar", q, nil, &v)
 	if err != nil {
 		return err
 	}

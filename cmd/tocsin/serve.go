@@ -254,7 +254,7 @@ func (d *daemon) wire(ports *listeners) {
 	d.hooks = pager.NewHooks(pager.HookOptions{Acts: d.acts, Policy: d.policy, Logger: d.log.With("component", "hooks"), Registerer: d.registry})
 	d.phones = pager.NewPhoneHooks(pager.PhoneHookOptions{Acts: d.acts, Delivery: d.store.Delivery, Policy: d.policy, Logger: d.log.With("component", "phone"), Registerer: d.registry})
 	d.web = web.New(web.Options{
-		Acts: d.acts, Overrides: d.overrides, Endpoints: d.endpoints, Drills: d.drills, Openings: d.acts, Heartbeats: d.heartbeats, Watchdog: d.watchdog,
+		Acts: d.acts, Overrides: d.overrides, Endpoints: d.endpoints, Drills: d.drills, Openings: d.acts, Heartbeats: d.heartbeats, Watchdog: d.watchdog, Calendars: d.store,
 		Store: d.store, Rules: d.evaluator, Evaluated: d.evaluator.Ready, Policy: d.policy, Reload: d.reload,
 		User: d.flags.Web.user, Slack: d.slackHandlers, Hooks: d.hooks.Handler, Phone: d.phones,
 		Alertmanager: &web.Alertmanager{Dispatch: d.dispatcher, Store: d.store, Silences: d.silences, Mode: d.flags.matcherMode(),

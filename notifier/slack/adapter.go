@@ -52,12 +52,14 @@ type Openings interface {
 
 // Options are what the adapter needs besides its configuration.
 type Options struct {
-	Acts       Acts
-	Overrides  Overrides             // nil: who is on call cannot be changed from Slack
-	Openings   Openings              // nil: nobody can page by hand from Slack
-	Silences   Silences              // nil: silences are made from incidents only
-	Series     Series                // where the data of charts comes from; nil: no charts
-	Policy     func() oncall.Policy  // the present one; called for each message and request
+	Acts      Acts
+	Overrides Overrides            // nil: who is on call cannot be changed from Slack
+	Openings  Openings             // nil: nobody can page by hand from Slack
+	Silences  Silences             // nil: silences are made from incidents only
+	Series    Series               // where the data of charts comes from; nil: no charts
+	Policy    func() oncall.Policy // the present one; called for each message and request
+	// Revoked returns how often the addresses of a calendar were revoked; nil: never.
+	Revoked    func(context.Context, oncall.CalendarOf) (int64, error)
 	Logger     *slog.Logger          // nil: slog.Default()
 	Registerer prometheus.Registerer // nil: no metrics
 	HTTPClient *http.Client          // for all requests to Slack; nil: one with a timeout of 10 s. It is copied and follows no redirects.
@@ -79,6 +81,7 @@ type Adapter struct {
 	silences  Silences // nil: they cannot be seen
 	series    Series   // nil: no charts
 	policy    func() oncall.Policy
+	revoked   func(context.Context, oncall.CalendarOf) (int64, error) // nil: never
 	log       *slog.Logger
 	http      *http.Client
 	idle      func()   // closes idle connections, where the transport is our own
@@ -116,7 +119,7 @@ func New(cfg Config, o Options) *Adapter {
 	if cfg.Command == "" {
 		cfg.Command = DefaultCommand
 	}
-	a := &Adapter{cfg: cfg, acts: o.Acts, overrides: o.Overrides, opens: o.Openings, series: o.Series, silences: o.Silences, policy: o.Policy, log: o.Logger, slots: make(chan struct{}, maxPrivate), dial: o.Dial}
+	a := &Adapter{cfg: cfg, acts: o.Acts, overrides: o.Overrides, opens: o.Openings, series: o.Series, silences: o.Silences, policy: o.Policy, revoked: o.Revoked, log: o.Logger, slots: make(chan struct{}, maxPrivate), dial: o.Dial}
 	if a.log == nil {
 		a.log = slog.Default()
 	}

@@ -191,6 +191,12 @@ func (a *Adapter) publishHome(ctx context.Context, seen around, v visitor) {
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
 	who := a.identify(ctx, caller{id: v.id})
+	if a.revoked != nil && who.user != "" {
+		var err error
+		if seen.revoked, err = a.revoked(ctx, oncall.CalendarOf{User: who.user}); err != nil {
+			seen.revoked = -1
+		}
+	}
 	view := homeView(seen, who, v.notice)
 	b, err := json.Marshal(view)
 	if err != nil || bytes.Equal(b, v.shown) {

@@ -28,6 +28,7 @@ type around struct {
 	shifts  map[string][]oncall.Shift // by schedule, as far as homes look ahead
 	onCall  []string                  // a line for each schedule
 	command string
+	revoked int64 // how often the addresses of the visitor's calendar were revoked; negative: nobody knows just now
 }
 
 // lookAround reads what homes show.
@@ -79,7 +80,7 @@ func homeView(seen around, who person, notice string) goslack.HomeTabViewRequest
 	b = append(b, homeIncidents(waiting, who, seen, "✅ Nothing waits.")...)
 	if who.user != "" {
 		b = append(b, homeTitle("Your next shifts"), section(shiftsOf(seen, who)))
-		if link := calendarOf(seen.policy, who.user); link != "" {
+		if link := calendarOf(seen.policy, who.user, seen.revoked); link != "" {
 			b = append(b, &goslack.ContextBlock{Type: goslack.MBTContext, ContextElements: goslack.ContextElements{Elements: []goslack.MixedElement{mrkdwn(link)}}})
 		}
 	}
@@ -205,9 +206,9 @@ func homeLines(lines []string, none string) string {
 
 // calendarOf links somebody's calendar, "" where there are none. The address is a secret of theirs: nobody else sees
 // their home.
-func calendarOf(p oncall.Policy, user string) string {
-	if p.ExternalURL == "" || len(p.LinkKey) == 0 || len(p.Schedules) == 0 {
+func calendarOf(p oncall.Policy, user string, revoked int64) string {
+	if revoked < 0 || p.ExternalURL == "" || len(p.LinkKey) == 0 || len(p.Schedules) == 0 {
 		return ""
 	}
-	return "<" + p.ExternalURL + "/calendar/" + oncall.CalendarToken(p.LinkKey, oncall.CalendarOf{User: user}) + ".ics|Your shifts as a calendar> (keep the address to yourself)"
+	return "<" + p.ExternalURL + "/calendar/" + oncall.CalendarToken(p.LinkKey, oncall.CalendarOf{User: user}, revoked) + ".ics|Your shifts as a calendar> (keep the address to yourself)"
 }

@@ -111,3 +111,24 @@ func testHandoffs(t *testing.T, e *env) {
 	e.acquire()
 	e.wantErr(e.s.CommitHandoffs(e.ctx(), oncall.Write{Now: e.now, Lease: &lost}, []oncall.Handoff{other}), oncall.ErrLeaseLost)
 }
+
+func testCalendars(t *testing.T, e *env) {
+	ana, long := oncall.CalendarOf{User: "ana"}, oncall.CalendarOf{Schedule: strings.Repeat("long", 200)}
+	times := func(c oncall.CalendarOf) int64 {
+		t.Helper()
+		n, err := e.s.CalendarRevoked(e.ctx(), c)
+		e.must(err)
+		return n
+	}
+	equal(t, times(ana), int64(0))
+	for i, c := range []oncall.CalendarOf{ana, ana, long} {
+		n, err := e.s.RevokeCalendar(e.ctx(), oncall.Write{Now: e.now, Request: fmt.Sprint(i)}, c)
+		e.must(err)
+		equal(t, n, times(c))
+	}
+	_, err := e.s.RevokeCalendar(e.ctx(), oncall.Write{Now: e.now, Request: "1"}, ana)
+	e.wantErr(err, oncall.ErrRequestSeen)
+	equal(t, times(ana), int64(2))
+	equal(t, times(long), int64(1))
+	equal(t, times(oncall.CalendarOf{Schedule: "ana"}), int64(0))
+}

@@ -102,6 +102,7 @@ func Run(t *testing.T, fresh func(testing.TB) Database) {
 		{"jobs", testJobs},
 		{"heartbeats", testHeartbeats},
 		{"backlog", testBacklog},
+		{"calendars", testCalendars},
 		{"leases/epochs", testLeases},
 		{"leases/hold", testHold},
 		{"meta/secrets", testSecrets},
