@@ -130,6 +130,27 @@ func TestSlackRefusesTheToken(t *testing.T) {
 	})
 }
 
+// TestEditsOutliveTheToken: what happens while Slack refuses the token shows in the messages from before, once a person
+// has mended it: a message that says "triggered" of what somebody has would be wrong for good.
+func TestEditsOutliveTheToken(t *testing.T) {
+	bubble(t, options{}, func(t *testing.T, r *rig) {
+		s := withSlack(t, r, slacktest.Options{})
+		r.fire("session")
+		r.pass(time.Minute)
+		s.Fail(slacktest.Fault{Stage: slacktest.Before, Error: "token_revoked", Times: -1})
+		r.act(1, oncall.CmdAcknowledge, "")
+		r.pass(20 * time.Minute)
+		if m := roots(s, "#session")[0]; !strings.Contains(m.Text, "riggered") {
+			t.Fatalf("edited without a token: %q", m.Text)
+		}
+		s.Heal()
+		r.pass(2 * time.Minute)
+		if ms := roots(s, "#session"); len(ms) != 1 || !strings.Contains(ms[0].Text, "cknowledged") {
+			t.Errorf("with a token that works again Slack shows %d messages: %q", len(ms), ms[0].Text)
+		}
+	})
+}
+
 // TestDeletedInSlack: a message that somebody deleted is posted anew with the next change, once, and is edited and
 // replied to from then on.
 func TestDeletedInSlack(t *testing.T) {

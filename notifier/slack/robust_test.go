@@ -136,6 +136,10 @@ func TestTokenTrouble(t *testing.T) {
 			if got := w.Send(t.Context(), m); got.Outcome != oncall.OutcomeRefused {
 				t.Errorf("%s: %+v", code, got)
 			}
+			w.slack.Fail(slacktest.Fault{Stage: slacktest.Before, Error: code})
+			if got := w.Send(t.Context(), edit(m.Incident, "C1/1.1")); got.Outcome != oncall.OutcomeRetry || !got.OwnHold {
+				t.Errorf("%s: an edit, for which nobody waits: %+v", code, got)
+			}
 			if tr := w.Unusable(); tr == nil || !tr.Since.Equal(began) || !strings.HasPrefix(tr.Why, code) {
 				t.Errorf("%s: %+v", code, tr)
 			}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -54,8 +55,12 @@ func (a *Adapter) attempt(ctx context.Context, m notifier.Message, method string
 	e := a.post(ctx, channel, options, method, at)
 	if e != nil && m.Delivery.Kind == oncall.KindEdit {
 		at.OwnHold = true // Slack counts edits by themselves
-		if lost[e.code] {
+		switch {
+		case lost[e.code]:
 			e = a.replace(ctx, m, channel, e, at)
+		case slices.Contains(badTokens, e.code) || slices.Contains(badGrants, e.code):
+			// Nobody waits for an edit, so there is nothing to move on to: it comes when a person has mended the token.
+			at.Outcome = oncall.OutcomeRetry
 		}
 	}
 	if e == nil && m.Delivery.Kind != oncall.KindReply {
