@@ -22,6 +22,8 @@ type HandoffStore interface {
 	CommitHandoffs(ctx context.Context, w oncall.Write, all []oncall.Handoff) error
 	// Incidents lists incidents with their alerts, newest first.
 	Incidents(ctx context.Context, f oncall.IncidentFilter) ([]oncall.Incident, error)
+	// ContactChecks returns the latest check of each user's contacts.
+	ContactChecks(ctx context.Context) ([]oncall.ContactCheck, error)
 }
 
 // HandoffSender makes one attempt to announce a handoff in a channel, with the incidents that are open for who comes
@@ -209,6 +211,10 @@ func (r *handoffRun) send(ctx context.Context, s *handoffSetup) error {
 	if err != nil {
 		return err
 	}
+	checks, err := r.store.ContactChecks(ctx)
+	if err != nil {
+		return err
+	}
 	// An attempt is on disk before it is made: a store that takes nothing must not make us repeat ourselves.
 	begun := make([]oncall.Handoff, len(due))
 	for i, h := range due {
@@ -223,7 +229,11 @@ func (r *handoffRun) send(ctx context.Context, s *handoffSetup) error {
 	for i := range due {
 		wg.Go(func() {
 			h := &due[i]
-			a := s.sender.SendHandoff(sending, s.policy.Schedules[h.Schedule].NotifySlack, *h, concerning(s.policy, h.Schedule, open))
+			said := *h
+			if len(h.On) > 0 { // for nobody it would be those of everybody
+				said.Failed = s.policy.FailedChecks(checks, h.On...)
+			}
+			a := s.sender.SendHandoff(sending, s.policy.Schedules[h.Schedule].NotifySlack, said, concerning(s.policy, h.Schedule, open))
 			a.Number = h.Attempts + 1
 			*h = h.After(stored(time.Now()), a)
 			r.sent.WithLabelValues(string(a.Outcome)).Inc()

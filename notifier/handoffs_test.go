@@ -40,6 +40,9 @@ func (b *board) SendHandoff(_ context.Context, channel string, h oncall.Handoff,
 	defer b.mu.Unlock()
 	at := time.Now().UTC()
 	b.posted = append(b.posted, fmt.Sprintf("%s %s: %v instead of %v (%s), %d open, attempt %d", at.Format("2T15:04:05"), channel, h.On, h.Off, h.Why, len(open), h.Attempts+1))
+	for _, c := range h.Failed {
+		b.posted = append(b.posted, fmt.Sprintf("%s %s %s", c.User, c.Contact, c.Failure))
+	}
 	if b.fail > 0 {
 		b.fail--
 		return oncall.Attempt{At: at, Outcome: oncall.OutcomeRetry, Status: 503, Error: "503"}
@@ -156,6 +159,30 @@ func TestHandoffsAreAnnouncedOnce(t *testing.T) {
 		<-time.After(24 * time.Hour)
 		s.run(time.Minute)
 		s.want("6T01:01:00 #team: [bo] instead of [ana] (layer daily), 0 open, attempt 1")
+	})
+}
+
+// broken is a store in which some contacts failed in their last drills.
+type broken struct{ notifier.HandoffStore }
+
+func (b broken) ContactChecks(context.Context) (all []oncall.ContactCheck, err error) {
+	for _, user := range []string{"ana", "bo", "gone"} {
+		all = append(all, oncall.ContactCheck{User: user, Contact: "Slack direct message", Endpoint: oncall.SlackEndpoint("U-" + user), Result: oncall.CheckFailed, Failure: "refused"})
+	}
+	return all, nil
+}
+
+// TestHandoffsWarnOfContacts: whoever comes on call with a contact that failed in its last drill is named before the shift.
+func TestHandoffsWarnOfContacts(t *testing.T) {
+	onStage(t, func(t *testing.T, s *stage) {
+		s.refusing.HandoffStore = broken{s.store}
+		for name, u := range s.policy.Users {
+			u.Slack = "U-" + name
+			s.policy.Users[name] = u
+		}
+		s.apply()
+		s.run(25 * time.Hour)
+		s.want("2T00:00:00 #team: [bo] instead of [ana] (layer daily), 0 open, attempt 1", "bo Slack direct message refused")
 	})
 }
 

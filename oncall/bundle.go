@@ -141,7 +141,7 @@ func FreezeBundle(p Policy, carrier Delivery, b Bundle) []byte {
 	own := page.Data.Title
 	page.Data.Title = BundleTitle(b.Count, own)
 	all := PageBundle{Count: b.Count, Incidents: []PageIncident{}}
-	page.Data.Page.AckURL = p.AckURL(carrier.Key+allMark)
+	page.Data.Page.AckURL = p.AckURL(carrier.Key + allMark)
 	page.Data.Page.Bundle = &all
 	shorten := page.Data.IncidentView
 	shorten.Alerts = shorten.Alerts[:min(len(shorten.Alerts), 3)]

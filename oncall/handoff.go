@@ -22,6 +22,9 @@ type Handoff struct {
 	NextAt   time.Time     `json:"next_at,omitzero"` // when the announcement may be sent (again)
 	DoneAt   time.Time     `json:"done_at,omitzero"`
 	Error    string        `json:"error,omitempty"` // last failure, without secrets
+
+	// Failed are contacts of who comes on call that failed in their last drill, for an announcement; it is not kept.
+	Failed []ContactCheck `json:"-"`
 }
 
 // HandoffAt decides whether other people are on call at now than were announced last (the zero Handoff: nothing

@@ -162,6 +162,12 @@ func (a *Adapter) handoffText(h oncall.Handoff, open []oncall.Incident, now time
 		b.WriteString("; " + crowd(h.Off) + cmp.Or(map[bool]string{true: " goes"}[len(h.Off) == 1], " go") + " off")
 	}
 	fmt.Fprintf(&b, " (%s).\n", prose(h.Why, 300))
+	for _, c := range h.Failed[:min(5, len(h.Failed))] {
+		fmt.Fprintf(&b, "⚠️ %s\n", prose(c.String(), 300))
+	}
+	if more := len(h.Failed) - 5; more > 0 {
+		fmt.Fprintf(&b, "⚠️ and %d more of their contacts failed in their last drill\n", more)
+	}
 	if len(open) == 0 {
 		b.WriteString("Nothing is open.")
 		return b.String()

@@ -122,6 +122,11 @@ func TestSendHandoff(t *testing.T) {
 				}
 			}
 		}
+		h.Failed = []oncall.ContactCheck{{User: "bo", Contact: "receiver bo-phone", Endpoint: "page:bo-phone/0", Result: oncall.CheckFailed, Drill: 7, At: now, Failure: "refused <!here>"}}
+		if got := w.handoffText(h, nil, now); !strings.Contains(got, "\n⚠️ bo: receiver bo-phone (page:bo-phone/0) failed in the drill #7 of 1 Jan 2000 00:00 UTC: refused &lt;!here&gt;\n") {
+			t.Error(got)
+		}
+		h.Failed = nil
 		if got := w.handoffText(oncall.Handoff{Schedule: "s", Off: []string{"ana", "bo"}, Why: "no layer has anybody"}, nil, now); !strings.Contains(got, "nobody is on call; ana, bo go off") {
 			t.Error(got)
 		}
