@@ -88,7 +88,7 @@ func DecodeTwilio(d *problem.Document, n *yaml.Node) (t Twilio, problems problem
 		case !v.IsSet():
 			problems = append(problems, at.Errorf("twilio_configs needs %s", key).WithHint("%s", hint))
 		case v.IsValid() && !re.MatchString(v.Value):
-			problems = append(problems, v.Place.Errorf("%q is no %s", v.Value, key).WithHint("%s", hint))
+			problems = append(problems, v.Place.Errorf("%s cannot be %q", key, v.Value).WithHint("%s", hint))
 		}
 	}
 	const number = "a telephone number as Twilio has it, such as '+34600123456'"

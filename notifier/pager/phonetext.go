@@ -91,7 +91,11 @@ func response(what string) string {
 	return `<?xml version="1.0" encoding="UTF-8"?><Response>` + what + `</Response>`
 }
 
+// say speaks a text. A voice with nothing to say is an error to Twilio.
 func say(language, text string) string {
+	if strings.TrimSpace(text) == "" {
+		return ""
+	}
 	return `<Say language="` + escaped(language) + `">` + escaped(strings.TrimSpace(text)) + `</Say>`
 }
 
