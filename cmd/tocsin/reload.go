@@ -107,7 +107,7 @@ func (d *daemon) build(plan *config.Plan, before *generation) (*generation, erro
 	case before != nil && before.slack != nil && reflect.DeepEqual(plan.Workspaces, before.plan.Workspaces) && reflect.DeepEqual(plan.Outgoing, before.plan.Outgoing):
 		g.slack, g.metrics = before.slack, before.metrics
 	default:
-		g.slack = slack.NewWorkspaces(plan.Workspaces, slack.Options{Acts: d.acts, Overrides: d.overrides, Openings: d.acts, Silences: d.silences, Series: chartSource{d}, Policy: d.policy, Revoked: d.store.CalendarRevoked, Logger: d.log.With("component", "slack"), Registerer: g.metrics}, slackClients(plan))
+		g.slack = slack.NewWorkspaces(plan.Workspaces, slack.Options{Acts: d.acts, Overrides: d.overrides, Openings: d.acts, Drills: d.drills, Silences: d.silences, Series: chartSource{d}, Policy: d.policy, Revoked: d.store.CalendarRevoked, Logger: d.log.With("component", "slack"), Registerer: g.metrics}, slackClients(plan))
 	}
 	return g, nil
 }

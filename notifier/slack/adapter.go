@@ -55,6 +55,7 @@ type Options struct {
 	Acts      Acts
 	Overrides Overrides            // nil: who is on call cannot be changed from Slack
 	Openings  Openings             // nil: nobody can page by hand from Slack
+	Drills    Drills               // nil: nobody can begin a drill from Slack
 	Silences  Silences             // nil: silences are made from incidents only
 	Series    Series               // where the data of charts comes from; nil: no charts
 	Policy    func() oncall.Policy // the present one; called for each message and request
@@ -78,6 +79,7 @@ type Adapter struct {
 	acts      Acts
 	overrides Overrides
 	opens     Openings // nil: nobody can
+	drills    Drills   // nil: nobody can
 	silences  Silences // nil: they cannot be seen
 	series    Series   // nil: no charts
 	policy    func() oncall.Policy
@@ -119,7 +121,7 @@ func New(cfg Config, o Options) *Adapter {
 	if cfg.Command == "" {
 		cfg.Command = DefaultCommand
 	}
-	a := &Adapter{cfg: cfg, acts: o.Acts, overrides: o.Overrides, opens: o.Openings, series: o.Series, silences: o.Silences, policy: o.Policy, revoked: o.Revoked, log: o.Logger, slots: make(chan struct{}, maxPrivate), dial: o.Dial}
+	a := &Adapter{cfg: cfg, acts: o.Acts, overrides: o.Overrides, opens: o.Openings, drills: o.Drills, series: o.Series, silences: o.Silences, policy: o.Policy, revoked: o.Revoked, log: o.Logger, slots: make(chan struct{}, maxPrivate), dial: o.Dial}
 	if a.log == nil {
 		a.log = slog.Default()
 	}

@@ -57,6 +57,8 @@ func (a *Adapter) run(ctx context.Context, text string, who person, request stri
 		return a.override(ctx, t, who, request)
 	case "page":
 		return a.pageByHand(ctx, t, who, request)
+	case "drill":
+		return a.drill(ctx, t, who, request)
 	case "silence":
 		if len(t.match) > 0 {
 			return a.silenceMatching(ctx, t, who, request, now)

@@ -69,6 +69,8 @@ func parse(text, command string, now time.Time) (t typed, complaint string) {
 		return parseList(t, rest, usage)
 	case "page":
 		return parsePage(t, rest, usage)
+	case "drill":
+		return parseDrill(t, rest, usage)
 	case "who":
 		t.group = plainly(rest)
 		return t, ""

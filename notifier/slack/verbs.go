@@ -48,6 +48,8 @@ var verbs = []verb{
 		more: "A name of several words goes in quotes."},
 	{name: "override", group: "People", usage: "override schedule @user 2h [why]", does: "they are on call instead, from now on",
 		more: "The end as for `snooze`: `2h`, `until 9:00`, `until monday`."},
+	{name: "drill", group: "People", usage: "drill [@user]", does: "a marked test page by every contact, to find out which work",
+		more: "Alone it drills you. Nobody else is told, and it ends by itself. `/drills` of tocsin's page shows what each contact did."},
 	{name: "note", group: "Record", usage: "note #n text", does: "write it on the timeline", kind: oncall.CmdNote},
 	{name: "merge", group: "Record", usage: "merge #n into #m", does: "end #n; its alerts go on in #m", kind: oncall.CmdMerge},
 	{name: "help", group: "Record", usage: "help [ack]", does: "this, or what one of them does", looks: true},
