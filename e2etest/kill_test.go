@@ -217,12 +217,32 @@ func (w *world) paged(e episode, typ string) (came bool) {
 // pagesOf returns the pages of an episode by type, repeats included.
 func (w *world) pagesOf(e episode) map[string][]pagertest.Page {
 	pages := map[string][]pagertest.Page{}
-	for _, p := range w.pager.Pages() {
-		if labelsOf(p)["instance"] == e.instance {
-			pages[p.Type] = append(pages[p.Type], p)
+	for _, all := range w.pager.Pages() {
+		for _, p := range all.Each() {
+			if about(p, e.instance) {
+				pages[p.Type] = append(pages[p.Type], p)
+			}
 		}
 	}
 	return pages
+}
+
+// about reports whether a page is about the incident of an instance. Of one that is named with others only the title is
+// known, in which the instance stands at the end, or as a label at the end.
+func about(p pagertest.Page, instance string) bool {
+	for _, end := range []string{" " + instance, "instance=" + instance + ")"} {
+		if strings.HasSuffix(p.Title, end) {
+			return true
+		}
+	}
+	return len(p.Numbers) == 1 && p.Title == titleOf(p) && labelsOf(p)["instance"] == instance
+}
+
+// titleOf is the title of the page as a whole.
+func titleOf(p pagertest.Page) string {
+	var body struct{ Data struct{ Title string } }
+	_ = json.Unmarshal(p.Body, &body)
+	return body.Data.Title
 }
 
 func labelsOf(p pagertest.Page) map[string]string {

@@ -2,6 +2,7 @@ package e2etest
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -16,14 +17,14 @@ import (
 func (c *climbers) check() {
 	pages := map[string][]pagertest.Page{} // by key
 	for _, p := range c.pager.Pages() {
-		pages[p.Key] = append(pages[p.Key], p)
+		pages[p.Key] = append(pages[p.Key], p.Each()...)
 	}
 	known := map[string]bool{}
 	for _, short := range c.incidents() {
 		in := c.full(short.Number)
 		for _, d := range in.Deliveries {
 			known[d.Key] = true
-			c.checkDelivery(in, d, pages[d.Key])
+			c.checkDelivery(in, d, slices.DeleteFunc(slices.Concat(pages[d.Key], pages[d.Bundle]), func(p pagertest.Page) bool { return p.Number != in.Number }))
 		}
 		c.checkTiers(in)
 		c.checkQuiet(in)
@@ -134,8 +135,7 @@ func (c *climbers) checkAcks(pages map[string][]pagertest.Page) {
 		if slices.ContainsFunc(in.Timeline[i:], func(e timelineEntry) bool { return e.Kind == "unacknowledged" && e.At.Before(ack.at) }) {
 			continue // it was answered after a kill, and had timed out by then
 		}
-		for _, ps := range pages {
-			p := ps[0]
+		for _, p := range slices.Concat(slices.Collect(maps.Values(pages))...) {
 			if p.Number == ack.number && p.Type == "incident.triggered" && decidedAt(p).After(ack.at) && decidedAt(p).Before(ends) {
 				c.t.Errorf("#%d: %s is asked %s after the acknowledgement was answered", ack.number, p.Path, decidedAt(p).Sub(ack.at))
 			}

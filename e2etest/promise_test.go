@@ -265,8 +265,11 @@ func (d *daemon) explain(complaint string) {
 // lastPages returns the type of the last page for each instance.
 func lastPages(pager *pagertest.Server) map[string]string {
 	out := map[string]string{}
-	for _, p := range pager.Pages() {
-		out[labelsOf(p)["instance"]] = p.Type
+	for _, all := range pager.Pages() {
+		for _, p := range all.Each() {
+			_, instance, _ := strings.Cut(strings.TrimSuffix(p.Title, ")"), "instance=") // as titles without a summary have it
+			out[instance] = p.Type
+		}
 	}
 	return out
 }

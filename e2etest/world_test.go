@@ -233,6 +233,7 @@ type timelineEntry struct {
 
 type deliveryView struct {
 	Key       string
+	Bundle    string
 	Endpoint  string
 	Kind      string
 	State     string

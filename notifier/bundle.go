@@ -9,13 +9,22 @@ import (
 )
 
 // loadBundle puts what a message shows beside its incident into m. It is read as late as the incident itself: a message
-// shows the latest state.
+// shows the latest state. A reply in the thread of several incidents names its own.
 func (f *flight) loadBundle(ctx context.Context, m *Message) error {
 	key := f.claim.Posted
-	switch {
-	case m.Delivery.Kind == oncall.KindMessage && m.Bundle != nil:
+	switch kind := m.Delivery.Kind; {
+	case kind == oncall.KindMessage && m.Bundle != nil:
 		key = m.Bundle.Key
-	case m.Delivery.Kind != oncall.KindEdit && m.Delivery.Kind != oncall.KindReply || key == "":
+	case kind == oncall.KindReply && key != "" && m.Bundle == nil:
+		in, err := f.load(ctx, m.Delivery.Incident)
+		m.Bundle = &oncall.Bundle{Count: 1, Members: []oncall.BundleMember{{Delivery: m.Delivery.Key, Incident: in, Body: m.Delivery.Body}}}
+		return err
+	case kind == oncall.KindEdit:
+		m.Bundle = nil // it carries other edits of the same message
+		if key == "" {
+			return nil
+		}
+	default:
 		return nil
 	}
 	var b backoff

@@ -232,3 +232,73 @@ func TestTenThousandIncidentsAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// In a channel a storm is one message, which always comes to show how everything stands; what is said of several
+// incidents at once is one reply in its thread, and what is said of one names it.
+func TestAStormInAChannel(t *testing.T) {
+	bubble(t, options{}, func(t *testing.T, r *rig) {
+		r.fire("first")
+		r.fire(services(40)...)
+		r.pass(30 * time.Second)
+		byKind := func() map[oncall.DeliveryKind][]sentMessage {
+			all := map[oncall.DeliveryKind][]sentMessage{}
+			for _, s := range r.slack.all() {
+				all[s.delivery.Kind] = append(all[s.delivery.Kind], s)
+			}
+			return all
+		}
+		sent := byKind()
+		if ms := sent[oncall.KindMessage]; len(ms) != 2 || ms[0].bundle != nil || ms[1].bundle == nil || ms[1].bundle.Count != 40 {
+			t.Fatalf("%d messages: %+v", len(ms), ms)
+		}
+		if n := len(sent[oncall.KindEdit]); n == 0 || n > 10 {
+			t.Errorf("%d edits after what 41 pages came to", n)
+		}
+		before := len(r.slack.all())
+		if n, err := r.acts.AcknowledgeBundle(t.Context(), r.phonePages()[1].Key, "ana", "link"); n != 40 || err != nil {
+			t.Fatalf("%d acknowledged, %v", n, err)
+		}
+		r.pass(20 * time.Second)
+		after := r.slack.all()[before:]
+		if len(after) > 10 {
+			t.Errorf("40 acknowledgements were shown by %d requests", len(after))
+		}
+		replied := 0
+		for _, s := range after {
+			if s.delivery.Kind != oncall.KindReply {
+				continue
+			}
+			if s.bundle == nil || s.thread != after[0].thread {
+				t.Errorf("a reply in %s names nobody", s.thread)
+				continue
+			}
+			replied += s.bundle.Count
+			for _, m := range s.bundle.Members {
+				if !strings.Contains(string(m.Body), "Acknowledged by ana") || m.Incident.Number < 2 {
+					t.Errorf("#%d: %s", m.Incident.Number, m.Body)
+				}
+			}
+		}
+		if replied != 40 {
+			t.Errorf("the acknowledgement of %d was told", replied)
+		}
+		r.change(oncall.ChangeResolved, services(40)...)
+		r.pass(30 * time.Second)
+		var last sentMessage
+		for _, s := range r.slack.all() {
+			if s.delivery.Kind == oncall.KindEdit && s.bundle != nil {
+				last = s
+			}
+		}
+		if last.bundle == nil || last.bundle.States[oncall.IncidentResolved] != 40 {
+			t.Errorf("what is shown in the end: %+v", last.bundle)
+		}
+		for number := range int64(41) {
+			for _, d := range r.incident(number + 1).Deliveries {
+				if !d.State.Final() {
+					t.Errorf("#%d: %s to %s is %s", number+1, d.Kind, d.Endpoint, d.State)
+				}
+			}
+		}
+	})
+}

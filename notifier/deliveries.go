@@ -206,7 +206,7 @@ func (r *deliveryRun) claim(ctx context.Context) (next time.Time, err error) {
 	got, err := r.store.ClaimDeliveries(ctx, oncall.Write{Now: now, Lease: &r.lease, Urgent: true}, oncall.ClaimRequest{
 		Limit:  limit,
 		Free:   func(e oncall.Endpoint, target string) int { return r.lanes.free(e, target, now) },
-		Freeze: func(d oncall.Delivery, b oncall.Bundle) []byte { return oncall.FreezeBundle(s.policy, d, b) },
+		Freeze: func(d oncall.Delivery, b oncall.Bundle) []byte { return oncall.FreezeBundle(now, s.policy, d, b) },
 	})
 	if err != nil {
 		return got.Next, err
@@ -233,6 +233,10 @@ func (r *deliveryRun) start(s *setup, c oncall.Claim, now time.Time) {
 	r.metrics.inFlight.Inc()
 	if !d.NextAt.IsZero() {
 		r.metrics.lag.WithLabelValues(d.Endpoint.Kind()).Observe(now.Sub(d.NextAt).Seconds())
+	}
+	if d.Bundled > 0 && d.Attempts == 1 {
+		r.metrics.bundles.WithLabelValues(d.Endpoint.Kind()).Inc()
+		r.metrics.bundled.WithLabelValues(d.Endpoint.Kind()).Add(float64(d.Bundled))
 	}
 	f := flight{Deliveries: r.Deliveries, setup: s, lease: r.lease, claim: c, off: r.lanes.start(&c, now)}
 	go func() {

@@ -46,6 +46,8 @@ type deliveryMetrics struct {
 	seconds  *prometheus.HistogramVec
 	lag      *prometheus.HistogramVec
 	inFlight prometheus.Gauge
+	bundles  *prometheus.CounterVec // by kind of endpoint
+	bundled  *prometheus.CounterVec // incidents in them
 	errors   *prometheus.CounterVec // by step
 	panics   prometheus.Counter
 }
@@ -65,6 +67,12 @@ func newDeliveryMetrics(r prometheus.Registerer) *deliveryMetrics {
 		inFlight: f.NewGauge(prometheus.GaugeOpts{
 			Name: "tocsin_deliveries_in_flight", Help: "Deliveries being sent, or sent and not yet committed.",
 		}),
+		bundles: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "tocsin_delivery_bundles_total", Help: "Deliveries that went for several incidents, by kind of endpoint.",
+		}, []string{"endpoint"}),
+		bundled: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "tocsin_delivery_bundled_incidents_total", Help: "Incidents that deliveries for several went for, by kind of endpoint.",
+		}, []string{"endpoint"}),
 		errors: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tocsin_delivery_store_errors_total", Help: "Times that the delivery loop could not use the store, by step.",
 		}, []string{"step"}),

@@ -268,16 +268,19 @@ type sentMessage struct {
 	delivery oncall.Delivery
 	revision int64
 	thread   string
+	bundle   *oncall.Bundle
 }
 
 func (s *slackStub) Send(_ context.Context, m notifier.Message) oncall.Attempt {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	at := time.Now()
-	s.sent = append(s.sent, sentMessage{at, m.Delivery, m.Incident.Revision, m.Thread})
-	return oncall.Attempt{
-		At: at, Outcome: oncall.OutcomeDelivered, Remote: fmt.Sprintf("C1/%d", len(s.sent)), Revision: m.Incident.Revision,
+	s.sent = append(s.sent, sentMessage{at, m.Delivery, m.Incident.Revision, m.Thread, m.Bundle})
+	remote := fmt.Sprintf("C1/%d", len(s.sent))
+	if m.Delivery.Kind == oncall.KindEdit {
+		remote = m.Thread // it stays where it is
 	}
+	return oncall.Attempt{At: at, Outcome: oncall.OutcomeDelivered, Remote: remote, Revision: m.Incident.Revision}
 }
 
 func (s *slackStub) all() []sentMessage {

@@ -172,8 +172,22 @@ func (e Explanation) writeDeliveries(w *writer) {
 	}
 }
 
-// outcome is where a delivery stands.
+// outcome is where a delivery stands, and with whom it went.
 func outcome(w *writer, d oncall.DeliveryView) string {
+	s := arrival(w, d)
+	if n := d.Others(); n > 0 {
+		s += fmt.Sprintf(", together with %d more", n)
+		if d.Bundle != "" {
+			s += " in " + d.Bundle
+		}
+	}
+	return s
+}
+
+func arrival(w *writer, d oncall.DeliveryView) string {
+	if d.Bundle != "" && d.State == oncall.DeliveryQueued {
+		return "being sent"
+	}
 	switch d.State {
 	case oncall.DeliveryAccepted:
 		return "accepted at " + w.at(d.DoneAt) + ", not confirmed"

@@ -27,12 +27,15 @@ type Bundle struct {
 // BundleMember is one incident of a bundle, as it stands when it is read.
 type BundleMember struct {
 	Delivery string // its own delivery's key
-	Incident Incident
+	Round    int    // of that
+	Tier     int
+	Incident Incident // without its rows
+	Body     []byte   // of a reply
 }
 
 // bundling are the kinds of endpoints whose far ends take several incidents in one message. All others know an incident
 // by a key of its own.
-var bundling = map[string]bool{"page": true, "ntfy": true}
+var bundling = map[string]bool{"slack": true, "page": true, "ntfy": true}
 
 // Lane is what a delivery that was never attempted may be bundled by, together with its endpoint: its target. "" for one
 // that goes by itself.
@@ -127,18 +130,21 @@ type PageIncident struct {
 	Key      string `json:"key"`
 	Title    string `json:"title"`
 	Severity string `json:"severity"`
+	Tier     int    `json:"tier"`
+	Round    int    `json:"round"`
 	URL      string `json:"url,omitempty"`
 	AckURL   string `json:"ack_url"`
 }
 
-// FreezeBundle writes the body of a page that goes for all incidents of a bundle, from the carrier's own: one that no
-// page can be read from stays as it is.
-func FreezeBundle(p Policy, carrier Delivery, b Bundle) []byte {
+// FreezeBundle writes the body of a page that goes for all incidents of a bundle, which is put together now, from the
+// carrier's own: nil where no page can be read from that.
+func FreezeBundle(now time.Time, p Policy, carrier Delivery, b Bundle) []byte {
 	var page Page
 	if err := json.Unmarshal(carrier.Body, &page); err != nil {
 		return nil
 	}
 	own := page.Data.Title
+	page.Timestamp = now.UTC()
 	page.Data.Title = BundleTitle(b.Count, own)
 	all := PageBundle{Count: b.Count, Incidents: []PageIncident{}}
 	page.Data.Page.AckURL = p.AckURL(carrier.Key + allMark)
@@ -164,7 +170,7 @@ func FreezeBundle(p Policy, carrier Delivery, b Bundle) []byte {
 			title = own
 		}
 		one := PageIncident{
-			Number: m.Incident.Number, Key: m.Incident.Key, Title: truncate(title, 120), Severity: truncate(m.Incident.Severity, 40),
+			Number: m.Incident.Number, Key: m.Incident.Key, Title: truncate(title, 120), Severity: truncate(m.Incident.Severity, 40), Tier: m.Tier, Round: m.Round,
 			URL: incidentURL(p, m.Incident.Number), AckURL: p.AckURL(m.Delivery),
 		}
 		text, err := json.Marshal(one)

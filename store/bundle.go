@@ -9,7 +9,8 @@ import (
 )
 
 // bundle has a claimed delivery carry what waits for the same endpoint and target, if it may, and freezes its body. What
-// it carries is settled with its first attempt. An edit carries the edits of all that its message shows.
+// it carries is settled with its first attempt. An edit carries the edits of all that its message shows, and a reply the
+// replies to it.
 func (t *tx) bundle(c *oncall.Claim, from candidate, now time.Time, r oncall.ClaimRequest) error {
 	d := &c.Delivery
 	if d.Attempts == 1 {
@@ -35,7 +36,7 @@ func (t *tx) bundle(c *oncall.Claim, from candidate, now time.Time, r oncall.Cla
 		}
 	}
 	c.Bundle = &b
-	if d.Attempts > 1 || len(d.Body) == 0 || r.Freeze == nil {
+	if d.Attempts > 1 || d.Kind != oncall.KindTriggered || len(d.Body) == 0 || r.Freeze == nil {
 		return nil
 	}
 	body := r.Freeze(*d, b)
@@ -56,10 +57,10 @@ func (t *tx) carry(c *oncall.Claim, from candidate, now time.Time) (int, error) 
 	switch {
 	case c.Lane != "":
 		return t.exec(become+oldest, d.Key, at, from.queue, micros(now), d.Key)
-	case d.Kind == oncall.KindEdit && c.Posted != "":
-		return t.exec(become+` and d.kind = 'edit' and exists (select 1 from deliveries m where m.incident = d.incident and m.endpoint = d.endpoint
+	case (d.Kind == oncall.KindEdit || d.Kind == oncall.KindReply) && c.Posted != "":
+		return t.exec(become+` and d.kind = $7 and exists (select 1 from deliveries m where m.incident = d.incident and m.endpoint = d.endpoint
 				and m.kind = 'message' and m.state = 'delivered' and (m.key = $6 or m.bundle = $6))`+oldest,
-			d.Key, at, from.queue, micros(now), d.Key, c.Posted)
+			d.Key, at, from.queue, micros(now), d.Key, c.Posted, string(d.Kind))
 	}
 	return 0, nil
 }
@@ -125,11 +126,11 @@ func loadBundle(q queryer, carrier string) (oncall.Bundle, error) {
 		}); err != nil {
 		return b, err
 	}
-	err := each(q, "select d.key, i.doc from deliveries d join incidents i on i.number = d.incident where"+carriedBy+
+	err := each(q, "select d.key, d.round, d.tier, i.doc, case when d.kind = 'reply' then d.body end from deliveries d join incidents i on i.number = d.incident where"+carriedBy+
 		" order by d.bundle, d.incident limit $2", []any{carrier, oncall.MaxListed}, func(r *sql.Rows) error {
 		var m oncall.BundleMember
 		var doc string
-		if err := r.Scan(&m.Delivery, &doc); err != nil {
+		if err := r.Scan(&m.Delivery, &m.Round, &m.Tier, &doc, &m.Body); err != nil {
 			return err
 		}
 		err := decode(doc, &m.Incident)

@@ -66,6 +66,7 @@ func (a *Adapter) attempt(ctx context.Context, m notifier.Message, method string
 	if e == nil && m.Delivery.Kind != oncall.KindReply {
 		at.Revision = m.Incident.Revision
 	}
+	at.Closed = at.Outcome == oncall.OutcomeRefused // what it minds about blocks it takes as plain text: it is the channel, or we
 }
 
 // post makes one attempt to post or edit a message, and fills in what became of it; nil: it was delivered. Where Slack
@@ -116,7 +117,7 @@ func (a *Adapter) postValues(ctx context.Context, method string, values url.Valu
 // replace posts a message in the place of one that cannot be edited any more. From then on it is the incident's
 // message there. An incident that is over needs none: nothing wrong is shown.
 func (a *Adapter) replace(ctx context.Context, m notifier.Message, channel string, why *callError, at *oncall.Attempt) *callError {
-	if !m.Incident.Open() && why.code != "edit_window_closed" && why.code != "cant_update_message" {
+	if !stillOpen(m) && why.code != "edit_window_closed" && why.code != "cant_update_message" {
 		*at = oncall.Attempt{At: at.At, Number: at.Number, Outcome: oncall.OutcomeDelivered, Status: at.Status,
 			Error: "nothing was posted in the place of the message that was deleted: the incident is over"}
 		return nil
@@ -125,7 +126,7 @@ func (a *Adapter) replace(ctx context.Context, m notifier.Message, channel strin
 	if why.code == "message_not_found" {
 		note = "The message that stood here was deleted; this one takes its place."
 	}
-	d := Draw(m.Incident, a.policy(), time.Now())
+	d := a.drawing(m)
 	blocks := append([]goslack.Block{section("_" + note + "_")}, d.Blocks...)
 	if len(blocks) > 50 {
 		blocks = d.Blocks
@@ -181,13 +182,13 @@ func (a *Adapter) compose(m notifier.Message) (channel string, o []goslack.MsgOp
 	o = quiet()
 	switch m.Delivery.Kind {
 	case oncall.KindMessage:
-		return to, append(o, a.draw(m.Incident)...), nil
+		return to, append(o, a.draw(m)...), nil
 	case oncall.KindEdit:
 		channel, ts, ok := strings.Cut(m.Thread, "/")
 		if !ok || channel == "" || ts == "" {
 			return "", nil, errors.New("there is no message to edit")
 		}
-		return channel, append(append(o, a.draw(m.Incident)...), goslack.MsgOptionUpdate(ts)), nil
+		return channel, append(append(o, a.draw(m)...), goslack.MsgOptionUpdate(ts)), nil
 	case oncall.KindReply:
 		channel, ts, ok := strings.Cut(m.Thread, "/")
 		if !ok || channel == "" || ts == "" {
@@ -197,8 +198,12 @@ func (a *Adapter) compose(m notifier.Message) (channel string, o []goslack.MsgOp
 		if err := json.Unmarshal(m.Delivery.Body, &r); err != nil {
 			return "", nil, fmt.Errorf("the reply cannot be read: %w", err)
 		}
-		o = append(o, goslack.MsgOptionText(replyText(r), false), goslack.MsgOptionTS(ts))
-		if r.Broadcast {
+		text, broadcast := replyText(r), r.Broadcast
+		if m.Bundle != nil {
+			text, broadcast = bundleReply(*m.Bundle)
+		}
+		o = append(o, goslack.MsgOptionText(text, false), goslack.MsgOptionTS(ts))
+		if broadcast {
 			o = append(o, goslack.MsgOptionBroadcast())
 		}
 		return channel, o, nil
@@ -206,8 +211,8 @@ func (a *Adapter) compose(m notifier.Message) (channel string, o []goslack.MsgOp
 	return "", nil, fmt.Errorf("a delivery of kind %q cannot be sent to Slack", m.Delivery.Kind)
 }
 
-func (a *Adapter) draw(in oncall.Incident) []goslack.MsgOption {
-	d := Draw(in, a.policy(), time.Now())
+func (a *Adapter) draw(m notifier.Message) []goslack.MsgOption {
+	d := a.drawing(m)
 	return []goslack.MsgOption{goslack.MsgOptionText(d.Text, false), goslack.MsgOptionBlocks(d.Blocks...)}
 }
 

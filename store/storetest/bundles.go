@@ -274,3 +274,85 @@ func testBundleDrill(t *testing.T, e *env) {
 		}
 	}
 }
+
+// testBundlePosted: a message of several incidents is one thread for all of them; an edit of one carries the edits of the
+// others, and a reply their replies. Where it had to be posted anew, that is where it is for all.
+func testBundlePosted(t *testing.T, e *env) {
+	ins := e.storm("x", "y", "z")
+	e.busy()
+	of := func(in oncall.Incident, kind oncall.DeliveryKind, what string) oncall.Delivery {
+		d := page(in, "slack:#a", what)
+		d.Kind, d.Body, d.Priority = kind, nil, oncall.PriorityUpdate
+		if kind == oncall.KindReply {
+			d.Body = []byte("reply of " + in.GroupKey)
+		}
+		if kind != oncall.KindMessage {
+			d.Target, d.User = "", ""
+		}
+		return d
+	}
+	say := func(kind oncall.DeliveryKind, what string) {
+		for _, in := range ins {
+			e.add(in.Number, of(in, kind, what))
+		}
+	}
+	one := func() oncall.Claim {
+		t.Helper()
+		got := e.gather()
+		equal(t, len(got.Claims), 1)
+		return got.Claims[0]
+	}
+	say(oncall.KindMessage, "message")
+	c := one()
+	carrier := c.Delivery.Key
+	equal(t, []any{c.Bundle.Count, c.Posted}, []any{3, ""})
+	say(oncall.KindEdit, "edit 1") // they wait for the message
+	equal(t, len(e.gather().Claims), 0)
+	e.end(c, oncall.DeliveryDelivered, oncall.Attempt{Outcome: oncall.OutcomeDelivered, Remote: "C1/1.0", Revision: 1})
+	equal(t, len(e.settleAll(carrier, 10)), 2)
+	equal(t, e.delivery(of(ins[2], oncall.KindMessage, "message").Key).Remote, "C1/1.0")
+
+	c = one()
+	equal(t, []any{c.Delivery.Kind, c.Bundle.Count, c.Posted, c.Thread}, []any{oncall.KindEdit, 3, carrier, "C1/1.0"})
+	say(oncall.KindReply, "reply")
+	say(oncall.KindEdit, "edit 2")
+	equal(t, len(e.gather().Claims), 0)
+	e.end(c, oncall.DeliveryQueued, oncall.Attempt{Outcome: oncall.OutcomeRetry})
+	c = one()
+	equal(t, []any{c.Delivery.Attempts, c.Bundle.Count}, []any{2, 3})
+	e.end(c, oncall.DeliveryDelivered, oncall.Attempt{Outcome: oncall.OutcomeDelivered, Remote: "C1/2.0", Revision: 2}) // posted anew
+	equal(t, e.gather().Ended, []string{c.Delivery.Key})
+	equal(t, len(e.settleAll(c.Delivery.Key, 10)), 0) // nothing is to be decided about edits
+	equal(t, len(e.gather().Ended), 0)
+
+	// Claimed already by the gathering above: the first incident's reply, alone, as the others still waited for their edits.
+	b, err := e.s.Bundle(e.ctx(), carrier)
+	e.must(err)
+	equal(t, b.Count, 3)
+	e.acquire()
+	threads := map[string]int{}
+	for range 4 {
+		for _, c := range e.gather().Claims {
+			equal(t, []any{c.Posted, c.Thread}, []any{carrier, "C1/2.0"})
+			n := 1
+			if c.Bundle != nil {
+				n = c.Bundle.Count
+				if c.Delivery.Kind == oncall.KindReply {
+					equal(t, string(c.Bundle.Members[1].Body), "reply of "+c.Bundle.Members[1].Incident.GroupKey)
+				}
+			}
+			threads[string(c.Delivery.Kind)] += n
+			e.end(c, oncall.DeliveryDelivered, oncall.Attempt{Outcome: oncall.OutcomeDelivered, Remote: "C1/2.0"})
+		}
+		for _, key := range e.gather().Ended {
+			e.settleAll(key, 10)
+		}
+		e.acquire() // what the gathering for Ended took is due again
+	}
+	equal(t, threads, map[string]int{"reply": 3, "edit": 3})
+	for _, in := range ins {
+		for _, d := range e.load(in.Number).Deliveries {
+			equal(t, d.State, oncall.DeliveryDelivered)
+		}
+	}
+}

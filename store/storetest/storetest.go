@@ -75,6 +75,7 @@ func Run(t *testing.T, fresh func(testing.TB) Database) {
 		{"deliveries/bundle and crash", testBundleCrash},
 		{"deliveries/bundle confirmed later", testBundleConfirmed},
 		{"deliveries/bundle and drill", testBundleDrill},
+		{"deliveries/bundle posted", testBundlePosted},
 		{"deliveries/log", testDeliveryLog},
 		{"deliveries/attempts", testDeliveryAttempts},
 		{"deliveries/queues", testEndpointQueues},

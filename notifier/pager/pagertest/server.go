@@ -80,6 +80,7 @@ type Page struct {
 	Numbers   []int64  // of all incidents that it names: of Number alone, but for a bundle's
 	Count     int      // how many it goes for
 	AckURLs   []string // of each of Numbers
+	each      []Page   // of a bundle: what it says of each of Numbers
 	Body      []byte
 }
 
@@ -281,11 +282,21 @@ func (s *Server) read(r *http.Request, body []byte, now time.Time) (Page, error)
 	return p, nil
 }
 
+// Each returns a page for each incident that the page names, as if it had gone for that one alone; but its key and body
+// are those of the page.
+func (p Page) Each() []Page {
+	if p.each == nil {
+		return []Page{p}
+	}
+	return p.each
+}
+
 // bundled is one incident of a page that goes for several.
 type bundled struct {
-	Number int64
-	Key    string
-	AckURL string `json:"ack_url"`
+	Number      int64
+	Key, Title  string
+	Tier, Round int
+	AckURL      string `json:"ack_url"`
 }
 
 // unbundle takes in the incidents of a bundle.
@@ -300,6 +311,7 @@ func (p *Page) unbundle(all []bundled) error {
 	case !strings.HasPrefix(p.Title, fmt.Sprintf("%d incidents, first: ", p.Count)):
 		return errors.New("is not in the title: " + p.Title)
 	}
+	var each []Page
 	p.Numbers, p.AckURLs = nil, nil
 	links := map[string]bool{p.AckURL: true}
 	for _, b := range all {
@@ -308,7 +320,12 @@ func (p *Page) unbundle(all []bundled) error {
 		}
 		links[b.AckURL] = true
 		p.Numbers, p.AckURLs = append(p.Numbers, b.Number), append(p.AckURLs, b.AckURL)
+		one := *p
+		one.Number, one.Incident, one.Title, one.Tier, one.Round, one.AckURL = b.Number, b.Key, b.Title, b.Tier, b.Round, b.AckURL
+		one.Numbers, one.AckURLs, one.Count, one.each = []int64{b.Number}, []string{b.AckURL}, 1, nil
+		each = append(each, one)
 	}
+	p.each = each
 	return nil
 }
 
