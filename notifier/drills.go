@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -42,6 +43,7 @@ type Drills struct {
 	o    DrillOptions
 	log  *slog.Logger
 	jobs jobList
+	post atomic.Pointer[DigestSender] // who posts digests; nil: nobody
 	wake chan struct{}
 }
 

@@ -108,7 +108,7 @@ func TestDrillJob(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			var ended sync.WaitGroup
 			other := notifier.NewDrills(notifier.DrillOptions{Store: r.store, Policy: func() oncall.Policy { return r.policy }})
-			other.Apply([]oncall.Job{{Name: "hourly", Cron: cron, TimeZone: time.UTC, Drill: oncall.DrillJob{All: true}}})
+			other.Apply([]oncall.Job{{Name: "hourly", Cron: cron, TimeZone: time.UTC, Drill: oncall.DrillJob{All: true}}}, nil)
 			ended.Go(func() {
 				if err := other.Run(ctx, r.lease); err != nil {
 					t.Error(err)

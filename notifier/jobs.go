@@ -12,8 +12,9 @@ import (
 // jobList is what is configured, nil until Apply.
 type jobList struct{ atomic.Pointer[[]oncall.Job] }
 
-// Apply sets the jobs from the next look on. It may be called from any goroutine.
-func (d *Drills) Apply(jobs []oncall.Job) {
+// Apply sets the jobs, and who posts digests (nil: nobody), from the next look on. It may be called from any goroutine.
+func (d *Drills) Apply(jobs []oncall.Job, post DigestSender) {
+	d.post.Store(&post)
 	d.jobs.Store(&jobs)
 	poke(d.wake)
 }
@@ -91,6 +92,9 @@ func (r *jobRun) job(ctx context.Context, j oncall.Job) error {
 	}
 	if len(st.Waiting) == 0 {
 		return nil
+	}
+	if j.Digest != nil {
+		return r.digest(ctx, j, st)
 	}
 	left := make([]oncall.JobWait, 0, len(st.Waiting))
 	progress := false

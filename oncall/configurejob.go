@@ -14,13 +14,19 @@ type jobBlock struct {
 	Cron     problem.At[string] `yaml:"cron"`
 	TimeZone problem.At[string] `yaml:"time_zone"`
 	Drill    *yaml.Node         `yaml:"drill"`
+	Digest   *yaml.Node         `yaml:"digest"`
+}
+
+type digestBlock struct {
+	Slack  problem.At[string] `yaml:"slack"`
+	Always problem.At[bool]   `yaml:"always"`
 }
 
 // ExplainKey refuses jobs of a later build, and knows what other systems call the same things.
 func (jobBlock) ExplainKey(key string) (message, hint string) {
 	switch key {
 	case "load_test", "loadtest", "action", "run", "query":
-		return fmt.Sprintf("jobs of the kind %q are not supported by this build yet", key), "a job here is a drill: drill: {users: all}"
+		return fmt.Sprintf("jobs of the kind %q are not supported by this build yet", key), "a job here is a drill or a digest: drill: {users: all}, or digest: {slack: '#alerts'}"
 	case "schedule", "every", "interval":
 		return fmt.Sprintf("unknown key %q", key), `cron says when, such as cron: "0 10 1 * *"`
 	}
@@ -57,7 +63,7 @@ func decodeJob(d *problem.Document, node *yaml.Node) (problem.At[Job], []Ref, pr
 		if j.Cron, err = ParseCron(b.Cron.Value); err != nil {
 			problems = append(problems, b.Cron.Place.Errorf("%v", err).WithHint("minute, hour, day of month, month, day of week"))
 		} else if j.Cron.perDay() > 1 {
-			problems = append(problems, b.Cron.Place.Errorf("%q is due more than once a day: a drill wakes people", b.Cron.Value).
+			problems = append(problems, b.Cron.Place.Errorf("%q is due more than once a day: a drill wakes people, and a digest is for reading", b.Cron.Value).
 				WithHint("one minute and one hour, such as 0 10 1 * *"))
 		}
 	}
@@ -69,13 +75,33 @@ func decodeJob(d *problem.Document, node *yaml.Node) (problem.At[Job], []Ref, pr
 			j.TimeZone = loc
 		}
 	}
-	if b.Drill == nil {
-		return problem.At[Job]{Value: j, Place: b.Name.Place}, nil,
-			append(problems, d.At(node).Errorf("the job %q says nothing of what to do", j.Name).WithHint("add drill: {users: all}"))
+	var refs []Ref
+	var l problem.List
+	const kinds = "drill: {users: all}, or digest: {slack: '#alerts'}"
+	switch {
+	case b.Drill != nil && b.Digest != nil:
+		l = problem.List{d.At(node).Errorf("drill and digest exclude each other: a job is one of them").WithHint(kinds)}
+	case b.Drill != nil:
+		j.Drill, refs, l = decodeDrill(d, b.Drill)
+	case b.Digest != nil:
+		j.Digest, refs, l = decodeDigest(d, b.Digest)
+	default:
+		l = problem.List{d.At(node).Errorf("the job %q says nothing of what to do", j.Name).WithHint("add %s", kinds)}
 	}
-	drill, refs, l := decodeDrill(d, b.Drill)
-	j.Drill = drill
 	return problem.At[Job]{Value: j, Place: b.Name.Place}, refs, append(problems, l...)
+}
+
+func decodeDigest(d *problem.Document, node *yaml.Node) (j *DigestJob, refs []Ref, problems problem.List) {
+	var b digestBlock
+	problems = d.Decode(node, &b)
+	switch {
+	case b.Slack.IsValid():
+		problems = append(problems, checkChannel(b.Slack, "")...)
+		refs = append(refs, Ref{string(TargetSlack), b.Slack.Value, b.Slack.Place})
+	case len(problems.Errors()) == 0:
+		problems = append(problems, d.At(node).Errorf("where is this digest posted?").WithHint("slack: and a channel, such as slack: '#session-alerts'"))
+	}
+	return &DigestJob{Slack: b.Slack.Value, Always: b.Always.Value}, refs, problems
 }
 
 func decodeDrill(d *problem.Document, node *yaml.Node) (j DrillJob, refs []Ref, problems problem.List) {

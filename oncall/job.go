@@ -5,12 +5,19 @@ import (
 	"time"
 )
 
-// Job is what happens at instants that a cron expression names: drills. Immutable.
+// Job is what happens at instants that a cron expression names: drills, or a digest. Immutable.
 type Job struct {
 	Name     string
 	Cron     Cron
 	TimeZone *time.Location // never nil
 	Drill    DrillJob
+	Digest   *DigestJob // nil: the job is a drill
+}
+
+// DigestJob says where a digest of what is open is posted.
+type DigestJob struct {
+	Slack  string // channel
+	Always bool   // also where nothing is open and nothing has ended
 }
 
 // DrillJob says whom a job drills. Exactly one of Users, All and OnCallNext is set.
@@ -27,10 +34,10 @@ type JobState struct {
 	Spec    string    `json:"spec"`              // cron expression and zone: another one begins anew
 	Done    time.Time `json:"done"`              // every instant up to here is dealt with
 	Due     time.Time `json:"due,omitzero"`      // the instant that Waiting is about
-	Waiting []JobWait `json:"waiting,omitempty"` // who is still to be drilled for it
+	Waiting []JobWait `json:"waiting,omitempty"` // who is still to be drilled for it, or told
 }
 
-// JobWait is a user whom a job is still to drill.
+// JobWait is a user whom a job is still to drill, or the channel that it is still to tell.
 type JobWait struct {
 	User string `json:"user"`
 	Why  string `json:"why,omitempty"` // why it was postponed, "" where nothing was tried yet
@@ -93,6 +100,8 @@ func (j Job) Turn(last JobState, now time.Time, p Policy) (next JobState, change
 func (j Job) users(at time.Time, p Policy) []string {
 	var users []string
 	switch {
+	case j.Digest != nil:
+		return []string{j.Digest.Slack}
 	case j.Drill.All:
 		users = p.Reachable()
 	case j.Drill.OnCallNext != "":

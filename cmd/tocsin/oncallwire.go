@@ -42,6 +42,14 @@ func (g *generation) announcer() notifier.HandoffSender {
 	return g.slack
 }
 
+// digester is who posts digests, nil for nobody.
+func (g *generation) digester() notifier.DigestSender {
+	if g.slack == nil {
+		return nil
+	}
+	return g.slack
+}
+
 // followOverrides keeps the overrides as the store has them, also where another process changed one. A failure waits
 // for the next second: what was changed through this process is in force already.
 func (d *daemon) followOverrides(ctx context.Context) {

@@ -159,7 +159,7 @@ func (d *daemon) enact(g *generation) {
 	g.sending.activate(d.registry)
 	d.incidents.Apply(g.policy)
 	d.handoffs.Apply(g.policy, g.announcer())
-	d.drills.Apply(g.plan.Jobs)
+	d.drills.Apply(g.plan.Jobs, g.digester())
 	d.presence.Apply(g.policy, g.presenter())
 	d.dispatcher.Apply(g.policy, g.senders)
 	d.redirect(g.plan)

@@ -106,6 +106,15 @@ func (w *Workspaces) SendHandoff(ctx context.Context, channel string, h oncall.H
 	return a.SendHandoff(ctx, address, h, open)
 }
 
+// SendDigest posts what is open in a channel.
+func (w *Workspaces) SendDigest(ctx context.Context, channel string, d notifier.Digest) oncall.Attempt {
+	a, address, err := w.find(channel)
+	if err != nil {
+		return oncall.Attempt{At: time.Now(), Outcome: oncall.OutcomeRefused, Error: err.Error()}
+	}
+	return a.SendDigest(ctx, address, d)
+}
+
 // SyncGroup makes a user group whoever is on call.
 func (w *Workspaces) SyncGroup(ctx context.Context, group string, users []string) notifier.GroupSync {
 	a, address, err := w.find(group)
