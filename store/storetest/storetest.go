@@ -176,7 +176,7 @@ func (e *env) write() oncall.Write { return oncall.Write{Now: e.now, Lease: &e.l
 
 func equal(t testing.TB, got, want any) {
 	t.Helper()
-	if diff := cmp.Diff(want, got, cmpopts.EquateNaNs(), cmpopts.EquateEmpty(), cmp.Comparer(labels.Equal)); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.EquateNaNs(), cmpopts.EquateEmpty(), cmp.AllowUnexported(oncall.Override{}), cmp.Comparer(labels.Equal)); diff != "" {
 		t.Fatalf("differs (-want +got):\n%s", diff)
 	}
 }
