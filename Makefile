@@ -23,7 +23,7 @@ demo: build
 
 ## test: install what the tests need (Prometheus, PostgreSQL) where that is possible, and run all tests
 test: deps
-	TOCSIN_TEST_PROMETHEUS=require TOCSIN_TEST_POSTGRES=require $(GO) test ./...
+	TOCSIN_TEST_PROMETHEUS=require TOCSIN_TEST_POSTGRES=require $(GO) test -timeout 20m ./...
 
 ## deps: what the tests need beyond Go; says what is missing where it cannot install it
 deps:
