@@ -22,6 +22,9 @@ func (c *climbers) check() {
 	known := map[string]bool{}
 	for _, short := range c.incidents() {
 		in := c.full(short.Number)
+		if in.State == "triggered" && in.Escalation == "beats" {
+			continue // the heartbeat, which is silent again by now
+		}
 		for _, d := range in.Deliveries {
 			known[d.Key] = true
 			c.checkDelivery(in, d, slices.DeleteFunc(slices.Concat(pages[d.Key], pages[d.Bundle]), func(p pagertest.Page) bool { return p.Number != in.Number }))
@@ -33,7 +36,7 @@ func (c *climbers) check() {
 		}
 	}
 	for key, ps := range pages {
-		if !known[key] {
+		if !known[key] && !strings.Contains(ps[0].Title, "Heartbeat worker") {
 			c.t.Errorf("the pager got %s (%s, %s), of which no incident knows", key, ps[0].Type, ps[0].Path)
 		}
 	}

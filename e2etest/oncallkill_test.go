@@ -21,7 +21,7 @@ import (
 
 var onCallKills = flag.Int("oncall-kills", 22, "how often tocsin is killed while people are on call; 6 with -short")
 
-// onCallConfig has everything that makes people be told at an instant of their own. Handoffs are each minute.
+// onCallConfig has everything that makes people be told at an instant of their own. A handoff is at the next full minute.
 const onCallConfig = `
 route:
   receiver: nobody
@@ -38,7 +38,7 @@ users:
 - {name: fay, contacts: [{after: 300ms, receiver: fay-phone}, {after: 900ms, receiver: fay-sms}]}
 - {name: gil, contacts: [{receiver: gil-phone}], daytime: {times: [{start_time: '$DAY', end_time: '$EVENING'}]}}
 schedules:
-- {name: primary, time_zone: UTC, notify: {slack: '#session-alerts'}, layers: [{users: [ana, bo], start: 2026-01-05, every: 1m}]}
+- {name: primary, time_zone: UTC, notify: {slack: '#session-alerts'}, layers: [{users: [ana, bo], start: '$START', every: 15m}]}
 escalations:
 - name: ladder
   group_by: [instance]
@@ -67,7 +67,9 @@ receivers:
 
 func newOnCallWorld(t *testing.T) *world {
 	far := time.Now().UTC().Add(11 * time.Hour) // gil's day begins when the test is long over
-	config := strings.NewReplacer("$DAY", far.Format("15")+":00", "$EVENING", far.Format("15")+":59").Replace(onCallConfig)
+	config := strings.NewReplacer(
+		"$DAY", far.Format("15")+":00", "$EVENING", far.Format("15")+":59",
+		"$START", time.Now().UTC().Truncate(time.Minute).Add(-14*time.Minute).Format("2006-01-02T15:04")).Replace(onCallConfig)
 	for _, name := range []string{"team", "ana-phone", "ana-sms", "bo-phone", "bo-sms", "hal-phone", "dee-phone", "eve-phone", "fay-phone", "fay-sms", "gil-phone"} {
 		config += fmt.Sprintf("- {name: %s, page_configs: [{url: $PAGER/%s, secret_file: page, timeout: 1s}]}\n", name, name)
 	}
