@@ -19,7 +19,7 @@ const killConfig = `
 prometheus: {url: $PROM}
 rule_files: [rules.yml]
 evaluation_interval: 200ms
-slack: {bot_token_file: slack-bot, signing_secret_file: slack-signing, api_url: $SLACK}
+slack: {bot_token_file: slack-bot, signing_secret_file: slack-signing, api_url: $SLACK, charts: false}
 users:
 - name: ana
   slack: U02ANA
