@@ -2,10 +2,12 @@ package e2etest
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -13,6 +15,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"tocsin/oncall"
+	"tocsin/store"
 )
 
 // arrivals is a pager that answers at once and remembers when each tier of each incident first arrived. It looks at
@@ -55,6 +60,12 @@ func (a *arrivals) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	}
 }
 
+func (a *arrivals) count() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.pages
+}
+
 func (a *arrivals) told() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -84,8 +95,8 @@ func teamsConfig(teams int, pager string) string {
 }
 
 // BenchmarkTriggered10k: 10,000 alerts are posted within about a second, as Prometheus posts them; each opens an
-// incident of its own. late is from the beginning of the post until the first page of the incident arrives, at one of
-// 100 people's pagers.
+// incident of its own. late is from the beginning of the post until the first attempt to page for the incident, alone or
+// with others, at one of 100 people's pagers.
 func BenchmarkTriggered10k(b *testing.B) {
 	const incidents, teams = 10_000, 100
 	for range b.N {
@@ -97,25 +108,59 @@ func BenchmarkTriggered10k(b *testing.B) {
 		cpu, began := cpuSeconds(b, pid), time.Now()
 		posted := postIncidents(b, d, incidents, teams)
 		ingest := time.Since(began)
-		if !until(2*time.Minute, func() bool { return far.told() >= incidents }) {
-			b.Fatalf("%d of %d incidents were told", far.told(), incidents)
+		if !until(2*time.Minute, func() bool {
+			return d.metric("tocsin_store_open_incidents") >= incidents && d.metric("tocsin_store_unfinished_deliveries") == 0
+		}) {
+			b.Errorf("%.0f incidents are open, %.0f deliveries are left", d.metric("tocsin_store_open_incidents"), d.metric("tocsin_store_unfinished_deliveries"))
 		}
 		took := time.Since(began)
-		spent := cpuSeconds(b, pid) - cpu
-		var late []time.Duration
-		far.mu.Lock()
-		for key, at := range far.first {
-			late = append(late, at.Sub(posted[key.about]))
-		}
-		far.mu.Unlock()
 		b.ReportMetric(float64(ingest.Milliseconds()), "post-ms")
-		b.ReportMetric(float64(took.Milliseconds()), "all-told-ms")
-		b.ReportMetric(spent*1000/incidents, "cpu-ms/incident")
+		b.ReportMetric(float64(took.Milliseconds()), "all-done-ms")
+		b.ReportMetric((cpuSeconds(b, pid)-cpu)*1000/incidents, "cpu-ms/incident")
 		b.ReportMetric(peakMB(b, pid), "peak-MB")
-		reportLate(b, late)
+		b.ReportMetric(float64(far.count()), "pages")
 		d.kill()
+		reportLate(b, firstAttempts(b, d, incidents, posted))
 	}
 	b.ReportMetric(0, "ns/op")
+}
+
+// metric is the value of a metric without labels, 0 where nothing answers.
+func (d *daemon) metric(name string) float64 {
+	<-time.After(100 * time.Millisecond) // whoever asks again and again has something better to measure
+	_, text := d.call(http.MethodGet, "/metrics", nil)
+	_, rest, _ := strings.Cut(string(text), "\n"+name+" ")
+	line, _, _ := strings.Cut(rest, "\n")
+	v, err := strconv.ParseFloat(line, 64)
+	if err != nil {
+		return 0
+	}
+	return v
+}
+
+// firstAttempts reads from the database of a tocsin that has ended when each incident was first paged for.
+func firstAttempts(b *testing.B, d *daemon, incidents int, posted map[string]time.Time) (late []time.Duration) {
+	b.Helper()
+	s, err := store.OpenSQLite(context.Background(), filepath.Join(d.dir, "data"), store.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close() //nolint:errcheck // a benchmark's
+	for number := range incidents {
+		in, err := s.Incident(context.Background(), int64(number+1))
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, x := range in.Deliveries {
+			if x.Kind == oncall.KindTriggered && x.Tier == 0 && !x.FirstAttemptAt.IsZero() {
+				late = append(late, x.FirstAttemptAt.Sub(posted[in.GroupLabels.Get("instance")]))
+			}
+		}
+	}
+	if len(late) != incidents {
+		b.Errorf("%d of %d incidents were paged for", len(late), incidents)
+	}
+	return late
 }
 
 // reportLate reports the p50, p99 and maximum in milliseconds.
