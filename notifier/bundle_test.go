@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -84,9 +85,10 @@ func TestABundleIsTriedAgainAsItWas(t *testing.T) {
 	for name, fault := range map[string]pagertest.Fault{"500": pagertest.Error, "hang": pagertest.HangAfter, "reset": pagertest.ResetAfter} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, options{}, func(t *testing.T, r *rig) {
-				broken := true
+				var broken atomic.Bool
+				broken.Store(true)
 				r.far.FailWith(func(p pagertest.Page) pagertest.Fault {
-					if broken && strings.HasPrefix(p.Path, "/page/ana") {
+					if broken.Load() && strings.HasPrefix(p.Path, "/page/ana") {
 						return fault
 					}
 					return pagertest.Fault{}
@@ -102,7 +104,7 @@ func TestABundleIsTriedAgainAsItWas(t *testing.T) {
 				}) {
 					t.Error("a page that is carried was not watched as one that goes by itself")
 				}
-				broken = false
+				broken.Store(false)
 				r.pass(2 * time.Minute)
 				r.settled(7)
 				counts := map[string]int{}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/url"
 	"reflect"
+	"slices"
 	"sync/atomic"
 
 	"github.com/prometheus/alertmanager/config"
@@ -117,6 +118,14 @@ func (s *Senders) add(r config.Receiver, files bool) error {
 
 // build makes a receiver's integrations with a set of templates, each with a tap in its HTTP client.
 func (s *Senders) build(r config.Receiver, t *amtemplate.Template) ([]notify.Integration, error) {
+	// Their notifier fills in a severity that is not set while it sends, from many goroutines at once.
+	own := slices.Clone(r.PagerdutyConfigs)
+	for i, c := range own {
+		set := *c
+		set.Severity = cmp.Or(set.Severity, "error")
+		own[i] = &set
+	}
+	r.PagerdutyConfigs = own
 	built, err := receiver.BuildReceiverIntegrations(r, t, s.log.With("receiver", r.Name))
 	if err != nil {
 		return nil, err

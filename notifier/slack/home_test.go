@@ -125,6 +125,8 @@ func TestHome(t *testing.T) {
 				shows("✅ None is yours.", "✅ Nothing waits.")
 				// Half an hour later it is left alone.
 				<-time.After(2 * homeVisit)
+				w.homes.mu.Lock()
+				defer w.homes.mu.Unlock()
 				if w.homes.running || len(w.homes.visitors) != 0 {
 					t.Error("somebody who left is still served")
 				}
