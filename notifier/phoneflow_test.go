@@ -170,6 +170,23 @@ func TestCallUnanswered(t *testing.T) {
 	}
 }
 
+// TestKeyAfterVoicemail: Twilio takes a person for voicemail, who presses 4 all the same. The next contact was tried meanwhile,
+// and the record ends by saying what was.
+func TestKeyAfterVoicemail(t *testing.T) {
+	withTelephone(t, func(t *testing.T, p *telephone) {
+		p.fire("a")
+		p.pass(2 * time.Second)
+		call := p.far.Asked()[0]
+		p.hear(p.far.Answered(t.Context(), call, "machine_end_beep"), p.far.Answered(t.Context(), call, "machine_end_beep"))
+		p.want("taken for voicemail", p.standing(0)+" "+string(p.incident(1).State), "refused failed triggered")
+		p.want("requests", len(p.far.Asked()), 2)
+		p.hear(p.far.Press(t.Context(), call, "4"), p.far.Press(t.Context(), call, "4"))
+		p.want("after 4", p.standing(0)+" "+p.incident(1).AcknowledgedBy, "delivered confirmed ana by phone")
+		p.ended(0, "completed")
+		p.want("at the end", p.standing(0), "delivered confirmed")
+	})
+}
+
 // TestNeverConfirmed: nothing is heard of a call: the next contact does not wait for it, and it counts when it is heard after all.
 func TestNeverConfirmed(t *testing.T) {
 	withTelephone(t, func(t *testing.T, p *telephone) {

@@ -221,3 +221,26 @@ func TestJobTurn(t *testing.T) {
 		t.Errorf("next %v", next)
 	}
 }
+
+// TestDrillAnsweredAfterAFailure: who answers by the very page that was reported as not arrived did get it.
+func TestDrillAnsweredAfterAFailure(t *testing.T) {
+	s := newSim(testPolicy(), "session")
+	in := s.drill(t, "ana")
+	s.finish(func(d oncall.Delivery) bool { return d.Endpoint.Kind() == "page" }, oncall.OutcomeRefused, 404)
+	key := func() (key string) {
+		for _, c := range in.Drill.Contacts {
+			if c.Endpoint.Kind() == "page" {
+				key = c.Key
+			}
+		}
+		return key
+	}()
+	for _, by := range []string{"", key} { // an answer from elsewhere says nothing about it
+		s.apply(in, oncall.Command{Kind: oncall.CmdAcknowledge, Actor: "ana", Delivery: by, Via: "api"})
+		for _, c := range in.Drill.Contacts {
+			if answered := !c.AnsweredAt.IsZero(); c.Key == key && (answered != (by == key) || answered == c.Refused) {
+				t.Errorf("answered by %q: %s", by, checkLine(c))
+			}
+		}
+	}
+}

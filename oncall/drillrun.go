@@ -165,10 +165,11 @@ func (m *machine) drillAnswered(c Command) {
 	var by []string
 	for i := range d.Contacts {
 		x := &d.Contacts[i]
-		if !x.AnsweredAt.IsZero() || x.Refused || !answeredBy(c, *x) {
+		if !x.AnsweredAt.IsZero() || !answeredBy(c, *x) || x.Refused && c.Delivery != x.Key {
 			continue
 		}
 		x.AnsweredAt = m.now
+		x.Refused, x.Failure = false, "" // what was taken for voicemail was a person
 		by = append(by, x.Contact)
 	}
 	d.Answered++

@@ -17,7 +17,7 @@ func deliveryState(s oncall.DeliveryState) (column string, c oncall.Confirmation
 // ConfirmDelivery commits what a far end reports of a delivery that it accepted: state is delivered or refused. a is the
 // evidence; its Number says which attempt the report is about. It needs no lease, as any replica may be told. The report may be
 // faster than the result of the attempt, which then changes nothing any more. A failure counts for the last attempt only; an
-// arrival counts for any, and a delivery that waits for a retry is not sent again. decide says what follows for the incident and sees
+// arrival counts for any and over a failure that was reported before it, and a delivery that waits for a retry is not sent again. decide says what follows for the incident and sees
 // the delivery with its new state. Reports that say nothing new change nothing. Code: not_found for an unknown key.
 func (s *Store) ConfirmDelivery(ctx context.Context, w oncall.Write, key string, a oncall.Attempt, state oncall.DeliveryState,
 	decide func(oncall.Incident) (oncall.Decision, error)) error {
@@ -76,8 +76,8 @@ func confirms(d oncall.Delivery, a oncall.Attempt, state oncall.DeliveryState) b
 	switch d.State {
 	case oncall.DeliveryAccepted, oncall.DeliverySending:
 		return state == oncall.DeliveryDelivered || a.Number >= d.Attempts
-	case oncall.DeliveryQueued, oncall.DeliveryRefused:
-		return state == oncall.DeliveryDelivered && d.Attempts > 0 && d.Confirmation == ""
+	case oncall.DeliveryQueued, oncall.DeliveryRefused: // "voicemail answered" may be a mistake, a key that is pressed is none
+		return state == oncall.DeliveryDelivered && d.Attempts > 0
 	}
 	return false
 }

@@ -114,6 +114,13 @@ func testConfirmFailed(t *testing.T, e *env) {
 	equal(t, e.confirm(c.Delivery.Key, 1, oncall.DeliveryRefused), 0)
 	equal(t, e.confirm(c.Delivery.Key, 2, oncall.DeliveryRefused), 1)
 	equal(t, e.standing(c.Delivery.Key), "refused failed")
-	equal(t, e.confirm(c.Delivery.Key, 2, oncall.DeliveryDelivered), 0)
+	equal(t, e.confirm(c.Delivery.Key, 2, oncall.DeliveryRefused), 0)
 	equal(t, e.delivery(c.Delivery.Key).Error, "answered")
+
+	// Whoever presses a key after what was taken for voicemail did get the call.
+	equal(t, e.confirm(c.Delivery.Key, 2, oncall.DeliveryDelivered), 1)
+	equal(t, e.standing(c.Delivery.Key), "delivered confirmed")
+	equal(t, e.delivery(c.Delivery.Key).Error, "")
+	equal(t, e.confirm(c.Delivery.Key, 2, oncall.DeliveryRefused), 0) // the end of the call
+	equal(t, e.standing(c.Delivery.Key), "delivered confirmed")
 }
