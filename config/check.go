@@ -57,6 +57,9 @@ func (l *loading) check() {
 			l.checkInterval(ref)
 		}
 	}
+	for _, c := range p.CutContacts() {
+		l.add(c.Warning())
+	}
 }
 
 func (l *loading) checkEscalation(ref oncall.Ref) {

@@ -125,16 +125,16 @@ func decodeContacts(d *problem.Document, user userBlock) (contacts []Contact, re
 	for _, node := range user.Contacts {
 		var b contactBlock
 		problems = append(problems, d.Decode(node, &b)...)
-		c := Contact{After: b.After.Value, Slack: b.Slack.Value, Receiver: b.Receiver.Value}
+		at := b.After.Place
+		if !b.After.IsSet() {
+			at = d.At(node)
+		}
+		c := Contact{After: b.After.Value, Slack: b.Slack.Value, Receiver: b.Receiver.Value, Place: at}
 		if b.Slack.IsSet() == b.Receiver.IsSet() {
 			problems = append(problems, d.At(node).Errorf("a contact needs exactly one of slack and receiver").
 				WithHint("write one list item for each way to reach the user"))
 		}
 		if c.After < before {
-			at := b.After.Place
-			if !b.After.IsSet() {
-				at = d.At(node)
-			}
 			problems = append(problems, at.Errorf("after must not decrease: the contact before it has %s", model.Duration(before)).
 				WithHint("contacts are tried in the order of the file"))
 		}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"tocsin/problem"
 )
 
 // Policy is everything configured that incidents follow: immutable, replaced whole at reload.
@@ -106,6 +108,7 @@ type Contact struct {
 	After    time.Duration
 	Slack    string // "dm", or a channel
 	Receiver string
+	Place    problem.Place // where the file says when; zero where no file does
 }
 
 // Receiver is a named list of endpoints.
