@@ -137,6 +137,7 @@ type result struct {
 	endpoint oncall.Endpoint
 	attempt  oncall.Attempt
 	sent     bool  // a sender was asked
+	drill    bool  // the delivery was of a drill
 	settled  bool  // no delivery: members of a bundle were settled
 	err      error // ErrLeaseLost ends the run
 }
@@ -231,7 +232,7 @@ func (r *deliveryRun) start(s *setup, c oncall.Claim, now time.Time) {
 	d := c.Delivery
 	r.flying[d.Key] = true
 	r.metrics.inFlight.Inc()
-	if !d.NextAt.IsZero() {
+	if !d.NextAt.IsZero() && !d.Drill {
 		r.metrics.lag.WithLabelValues(d.Endpoint.Kind()).Observe(now.Sub(d.NextAt).Seconds())
 	}
 	if d.Bundled > 0 && d.Attempts == 1 {

@@ -7,7 +7,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"tocsin/notifier"
+	"tocsin/notifier/pager/pagertest"
 	"tocsin/oncall"
 )
 
@@ -93,6 +97,60 @@ func TestDrill(t *testing.T) {
 			t.Errorf("a contact that leads elsewhere: %+v, %v", checks, err)
 		}
 		r.policy.Addresses = nil
+	})
+}
+
+// TestDrillMeets410: an endpoint that is gone in a drill has failed that, and is asked all the same by the next real page.
+// What a drill sends is counted apart.
+func TestDrillMeets410(t *testing.T) {
+	metrics := prometheus.NewRegistry()
+	bubble(t, options{metrics: metrics}, func(t *testing.T, r *rig) {
+		d := notifier.NewDrills(notifier.DrillOptions{Store: r.store, Policy: func() oncall.Policy { return r.policy }})
+		drill := func() oncall.ContactCheck {
+			t.Helper()
+			started, err := d.Start(t.Context(), notifier.DrillWish{Users: []string{"ana"}, Actor: "bo", Via: "api"}, "")
+			if err != nil || started[0].Number == 0 {
+				t.Fatalf("%+v, %v", started, err)
+			}
+			r.pass(time.Second)
+			in, err := d.Drill(t.Context(), started[0].Number)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return in.Drill.Contacts[0]
+		}
+		gone := true
+		r.far.FailWith(func(pagertest.Page) pagertest.Fault {
+			if gone {
+				return pagertest.Gone
+			}
+			return pagertest.Fault{}
+		})
+		if c := drill(); c.Result != oncall.CheckFailed || !strings.Contains(c.Failure, "410") {
+			t.Errorf("%+v", c)
+		}
+		gone = false
+		r.fire("shop")
+		r.pass(time.Second)
+		r.wantKinds("ana-phone/0", "triggered")
+		gone = true
+		r.fire("cart")
+		r.pass(time.Minute)
+		gone = false
+		if c := drill(); !strings.Contains(c.Failure, "until the next reload") { // as a real page would find it
+			t.Errorf("%+v", c)
+		}
+		if err := testutil.GatherAndCompare(metrics, strings.NewReader(`
+# HELP tocsin_drill_attempts_total Attempts to deliver in drills, by kind of endpoint and what the far end made of them.
+# TYPE tocsin_drill_attempts_total counter
+tocsin_drill_attempts_total{endpoint="page",outcome="gone"} 1
+tocsin_drill_attempts_total{endpoint="page",outcome="refused"} 1
+`), "tocsin_drill_attempts_total"); err != nil {
+			t.Error(err)
+		}
+		if n, err := testutil.GatherAndCount(metrics, "tocsin_delivery_attempt_seconds"); err != nil || n != 2 { // of Slack and the page
+			t.Errorf("%d, %v", n, err)
+		}
 	})
 }
 

@@ -23,7 +23,7 @@ type flight struct {
 // ends; until then the result is kept here and nothing is sent again.
 func (f *flight) run(sending, committing context.Context) result {
 	d := f.claim.Delivery
-	res := result{key: d.Key, endpoint: d.Endpoint}
+	res := result{key: d.Key, endpoint: d.Endpoint, drill: d.Drill}
 	start := time.Now()
 	res.attempt, res.sent = f.attempt(sending)
 	a := &res.attempt
@@ -31,10 +31,7 @@ func (f *flight) run(sending, committing context.Context) result {
 	if a.At.IsZero() {
 		a.At, a.Took = start, time.Since(start)
 	}
-	f.metrics.attempts.WithLabelValues(d.Endpoint.Kind(), string(a.Outcome)).Inc()
-	if res.sent {
-		f.metrics.seconds.WithLabelValues(d.Endpoint.Kind()).Observe(a.Took.Seconds())
-	}
+	f.metrics.attempted(d, *a, res.sent)
 	state, nextAt := oncall.AfterAttempt(time.Now(), d, *a)
 	f.report(*a, state, nextAt)
 	res.err = f.commit(committing, *a, state, nextAt)

@@ -140,7 +140,10 @@ func (l *lanes) done(r result) {
 	case oncall.OutcomeRetry, oncall.OutcomeUnknown:
 		n.failing = true
 	case oncall.OutcomeGone:
-		n.off = goneText(a)
+		n.failing = false
+		if !r.drill { // one that tries an address out must not keep the next real page from trying it too
+			n.off = goneText(a)
+		}
 	}
 }
 

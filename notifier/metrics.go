@@ -3,6 +3,8 @@ package notifier
 import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"tocsin/oncall"
 )
 
 // lagBuckets are seconds: from what nobody notices to what somebody must explain.
@@ -41,8 +43,10 @@ func newIncidentMetrics(r prometheus.Registerer) *incidentMetrics {
 	return m
 }
 
+// deliveryMetrics count what was sent. Drills are counted apart: what they find out is no page that was lost.
 type deliveryMetrics struct {
 	attempts *prometheus.CounterVec // by kind of endpoint, outcome
+	drills   *prometheus.CounterVec // the same of drills
 	seconds  *prometheus.HistogramVec
 	lag      *prometheus.HistogramVec
 	inFlight prometheus.Gauge
@@ -56,13 +60,16 @@ func newDeliveryMetrics(r prometheus.Registerer) *deliveryMetrics {
 	f := promauto.With(r)
 	m := &deliveryMetrics{
 		attempts: f.NewCounterVec(prometheus.CounterOpts{
-			Name: "tocsin_delivery_attempts_total", Help: "Attempts to deliver, by kind of endpoint and what the far end made of them.",
+			Name: "tocsin_delivery_attempts_total", Help: "Attempts to deliver, but for drills, by kind of endpoint and what the far end made of them.",
+		}, []string{"endpoint", "outcome"}),
+		drills: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "tocsin_drill_attempts_total", Help: "Attempts to deliver in drills, by kind of endpoint and what the far end made of them.",
 		}, []string{"endpoint", "outcome"}),
 		seconds: f.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "tocsin_delivery_attempt_seconds", Help: "How long attempts took.", Buckets: lagBuckets,
+			Name: "tocsin_delivery_attempt_seconds", Help: "How long attempts took, but for drills.", Buckets: lagBuckets,
 		}, []string{"endpoint"}),
 		lag: f.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "tocsin_delivery_lag_seconds", Help: "How long after they were due deliveries were sent, waiting for limits included.", Buckets: lagBuckets,
+			Name: "tocsin_delivery_lag_seconds", Help: "How long after they were due deliveries were sent, but for drills, waiting for limits included.", Buckets: lagBuckets,
 		}, []string{"endpoint"}),
 		inFlight: f.NewGauge(prometheus.GaugeOpts{
 			Name: "tocsin_deliveries_in_flight", Help: "Deliveries being sent, or sent and not yet committed.",
@@ -84,4 +91,17 @@ func newDeliveryMetrics(r prometheus.Registerer) *deliveryMetrics {
 		m.errors.WithLabelValues(step)
 	}
 	return m
+}
+
+// attempted counts an attempt. sent: a sender was asked.
+func (m *deliveryMetrics) attempted(d oncall.Delivery, a oncall.Attempt, sent bool) {
+	kind := d.Endpoint.Kind()
+	if d.Drill {
+		m.drills.WithLabelValues(kind, string(a.Outcome)).Inc()
+		return
+	}
+	m.attempts.WithLabelValues(kind, string(a.Outcome)).Inc()
+	if sent {
+		m.seconds.WithLabelValues(kind).Observe(a.Took.Seconds())
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/model/labels"
 	"go.uber.org/goleak"
 
@@ -50,6 +51,7 @@ type options struct {
 	incidents  func(notifier.IncidentStore) notifier.IncidentStore // wraps the store
 	deliveries func(notifier.DeliveryStore) notifier.DeliveryStore
 	policy     func(*oncall.Policy)
+	metrics    prometheus.Registerer
 }
 
 // bubble runs test with a rig in a synctest bubble and checks at its end that the far end minded nothing.
@@ -88,7 +90,7 @@ func newRig(t *testing.T, o options) *rig {
 		ds = o.deliveries(ds)
 	}
 	r.inc = notifier.NewIncidents(notifier.IncidentOptions{Store: is})
-	r.del = notifier.NewDeliveries(notifier.DeliveryOptions{Store: ds})
+	r.del = notifier.NewDeliveries(notifier.DeliveryOptions{Store: ds, Registerer: o.metrics})
 	r.acts = notifier.NewActs(notifier.ActOptions{
 		Store: r.store, Policy: func() oncall.Policy { return r.policy }, Transitions: r.store.Transitions, Bundles: r.store,
 		ExternalLabels: func() labels.Labels { return labels.FromStrings("cluster", "shop-1") },

@@ -100,6 +100,8 @@ type Delivery struct {
 	Bundle         string        `json:"bundle,omitempty"`  // key of the delivery that carries or carried this one, "" for none
 	Bundled        int           `json:"bundled,omitempty"` // for how many incidents the one that is sent goes, this one's included; 0: for this one alone
 
+	Drill bool `json:"drill,omitempty"` // of a drill: nothing is wrong; loaded with claims, with the log, and with a delivery by itself
+
 	Arrived      bool      `json:"-"` // what carried it was delivered, and it only waits to be settled; loaded for unfinished deliveries
 	EndpointLast time.Time `json:"-"` // when the same endpoint last delivered anything, for any incident; loaded for unfinished deliveries
 }

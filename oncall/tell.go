@@ -72,7 +72,7 @@ func (m *machine) ask(e Endpoint, n *Notification, user string) string {
 	if n.Via != "" {
 		m.vias[d.Key] = n.Via
 	}
-	if n.Round > 0 && n.Tier != responderTier {
+	if n.Round > 0 && n.Tier != responderTier || m.in.Drill != nil { // a drill goes after what is wrong
 		d.Priority = PriorityRepeat
 	}
 	told := slices.IndexFunc(m.in.Told, func(t Told) bool { return t.Endpoint == e })

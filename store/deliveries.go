@@ -13,6 +13,9 @@ const deliveryColumns = `key, incident, seq, endpoint, kind, round, tier, target
 	created_at, next_at, first_attempt_at, done_at, status, error, excerpt, remote, revision, confirm, bundle,
 	case when bundle = '' then bundled else coalesce((select c.bundled from deliveries c where c.key = deliveries.bundle), 0) end`
 
+// ofDrill says of each delivery whether its incident is a drill.
+const ofDrill = ", coalesce((select i.drill from incidents i where i.number = deliveries.incident), 0)"
+
 func scanDelivery(r *sql.Rows, more ...any) (oncall.Delivery, error) {
 	var d oncall.Delivery
 	var created, next, first, done int64
@@ -59,12 +62,13 @@ func loadDeliveries(q queryer, where string, args ...any) ([]oncall.Delivery, er
 // loadDelivery returns one delivery with its body.
 func loadDelivery(q queryer, key string) (d oncall.Delivery, epoch int64, err error) {
 	found := false
-	err = each(q, "select "+deliveryColumns+", body, epoch from deliveries where key = $1", []any{key}, func(r *sql.Rows) error {
+	err = each(q, "select "+deliveryColumns+", body, epoch"+ofDrill+" from deliveries where key = $1", []any{key}, func(r *sql.Rows) error {
 		found = true
 		var body []byte
+		var drill int
 		var err error
-		d, err = scanDelivery(r, &body, &epoch)
-		d.Body = body
+		d, err = scanDelivery(r, &body, &epoch, &drill)
+		d.Body, d.Drill = body, drill != 0
 		return err
 	})
 	if err == nil && !found {

@@ -41,8 +41,15 @@ func (s *Store) DeliveryLog(ctx context.Context, f oncall.DeliveryFilter) (ds []
 			}
 			where = append(where, fmt.Sprintf("(created_at, incident, seq) < (%s, %s, %s)", arg(micros(d.CreatedAt)), arg(d.Incident), arg(d.Seq)))
 		}
-		ds, err = loadDeliveries(q, strings.Join(where, " and ")+" order by created_at desc, incident desc, seq desc limit "+strconv.Itoa(f.Limit), args...)
-		return err
+		ds = nil
+		return each(q, "select "+deliveryColumns+ofDrill+" from deliveries where "+strings.Join(where, " and ")+
+			" order by created_at desc, incident desc, seq desc limit "+strconv.Itoa(f.Limit), args, func(r *sql.Rows) error {
+			var drill int
+			d, err := scanDelivery(r, &drill)
+			d.Drill = drill != 0
+			ds = append(ds, d)
+			return err
+		})
 	})
 	return ds, err
 }

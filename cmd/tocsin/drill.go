@@ -2,10 +2,7 @@ package main
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,7 +12,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"tocsin/config"
 	"tocsin/notifier"
 	"tocsin/oncall"
 )
@@ -198,15 +194,4 @@ func usersOf(views []rotaView) (users []string) {
 		}
 	}
 	return users
-}
-
-// addresses marks what stands behind endpoints, so that what a drill found out is not taken for true of another address.
-func addresses(plan *config.Plan, key []byte) map[oncall.Endpoint]string {
-	all := map[oncall.Endpoint]string{}
-	for e, c := range plan.Pages {
-		mac := hmac.New(sha256.New, key)
-		fmt.Fprintf(mac, "address of %q: %q", e, c.URL.String())
-		all[e] = hex.EncodeToString(mac.Sum(nil)[:8])
-	}
-	return all
 }

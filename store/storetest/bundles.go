@@ -269,9 +269,17 @@ func testBundleDrill(t *testing.T, e *env) {
 	})
 	e.add(1, first, second)
 	for _, c := range e.gather().Claims {
+		if c.Delivery.Drill != (c.Delivery.Incident == 2) {
+			t.Errorf("#%d is claimed as of a drill: %v", c.Delivery.Incident, c.Delivery.Drill)
+		}
 		if c.Delivery.Endpoint == "page:b/0" && (c.Bundle != nil || (c.Lane == "") != (c.Delivery.Incident == 2)) {
 			t.Errorf("#%d goes in the lane %q with %+v", c.Delivery.Incident, c.Lane, c.Bundle)
 		}
+	}
+	all, err := e.s.DeliveryLog(e.ctx(), oncall.DeliveryFilter{Endpoint: "page:b/0", Limit: 10})
+	e.must(err)
+	for _, d := range all {
+		equal(t, d.Drill, d.Incident == 2)
 	}
 }
 
