@@ -11,6 +11,7 @@ import (
 type ackPage struct {
 	layout
 	Incident oncall.IncidentView
+	Token    string // of the link
 	Who      string // as whom the link acts
 	Outcome  string // what a press did; "" while it is still asked for
 	CanAck   bool
@@ -26,7 +27,7 @@ func (w *Web) askAck(rw http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	p := ackPage{layout: w.layout(r, fmt.Sprintf("#%d %s", in.Number, in.Title)), Incident: w.view(in), Who: linkActor(d)}
+	p := ackPage{layout: w.layout(r, fmt.Sprintf("#%d %s", in.Number, in.Title)), Incident: w.view(in), Token: r.PathValue("token"), Who: linkActor(d)}
 	p.CanAck = in.State == oncall.IncidentTriggered
 	if !p.CanAck {
 		p.Outcome = outcome(in)
@@ -54,7 +55,7 @@ func (w *Web) ackByLink(rw http.ResponseWriter, r *http.Request) {
 	if after, err := w.o.Acts.Incident(r.Context(), in.Number); err == nil {
 		in = after
 	}
-	p := ackPage{layout: w.layout(r, fmt.Sprintf("#%d %s", in.Number, in.Title)), Incident: w.view(in), Who: linkActor(d), Outcome: decision.Reply}
+	p := ackPage{layout: w.layout(r, fmt.Sprintf("#%d %s", in.Number, in.Title)), Incident: w.view(in), Token: r.PathValue("token"), Who: linkActor(d), Outcome: decision.Reply}
 	if p.Outcome == "" {
 		p.Outcome = outcome(in)
 	}

@@ -50,8 +50,8 @@ type tested struct {
 var (
 	resendAction = action{kind: "resend"}
 	testAction   = action{kind: "test", fields: []string{"note"}}
-	// linkToken is the part of an acknowledge link that acts.
-	linkToken = regexp.MustCompile(`(/hooks/ack/)[^\s"'<>\\]+`)
+	// linkToken is the part of an acknowledge link, and of those beside it, that acts.
+	linkToken = regexp.MustCompile(`(/hooks/(?:ack|escalate|twilio)/)[^\s"'<>\\]+`)
 )
 
 func (w *Web) deliveryRoutes() []route {

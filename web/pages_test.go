@@ -71,6 +71,47 @@ func TestAForgedLinkActsOnNothing(t *testing.T) {
 	}
 }
 
+// TestAnEscalateLink: opening it does nothing, a press tells the next tier once, and one that comes late says so.
+func TestAnEscalateLink(t *testing.T) {
+	m := newMemory()
+	h := site(t, m, nil).CallbackHandler()
+	escalate := strings.Replace(link(m), "/ack/", "/escalate/", 1)
+	before := len(m.incidents[42].Deliveries)
+	for _, method := range []string{"GET", "HEAD"} {
+		rec := ask(h, method, escalate, "")
+		if rec.Code != 200 || len(m.incidents[42].Deliveries) != before {
+			t.Fatalf("%s: %d, and %d deliveries", method, rec.Code, len(m.incidents[42].Deliveries))
+		}
+		if body := rec.Body.String(); method == "GET" && (!strings.Contains(body, `<form method="post">`) || !strings.Contains(body, "You act as ana") || !strings.Contains(body, `href="../ack/`)) {
+			t.Errorf("the page does not ask: %s", body)
+		}
+	}
+	if rec := ask(h, "POST", escalate, "", "Sec-Fetch-Site", "cross-site"); rec.Code != http.StatusForbidden {
+		t.Errorf("from another site: %d", rec.Code)
+	}
+	if rec := ask(h, "POST", escalate[:len(escalate)-1], ""); rec.Code != http.StatusNotFound {
+		t.Errorf("forged: %d", rec.Code)
+	}
+	rec := ask(h, "POST", escalate, "", "Sec-Fetch-Site", "same-origin", "Origin", "http://tocsin.example")
+	after := len(m.incidents[42].Deliveries)
+	if rec.Code != 200 || after == before || !strings.Contains(rec.Body.String(), "is told now") {
+		t.Fatalf("%d, %d deliveries after %d: %s", rec.Code, after, before, rec.Body)
+	}
+	if rec := ask(h, "POST", escalate, ""); rec.Code != http.StatusConflict || len(m.incidents[42].Deliveries) != after || !strings.Contains(rec.Body.String(), "moved on") {
+		t.Errorf("a second press: %d %s", rec.Code, rec.Body)
+	}
+	ask(h, "POST", link(m), "")
+	for method, want := range map[string]int{"GET": 200, "POST": http.StatusConflict} {
+		if rec := ask(h, method, escalate, ""); rec.Code != want || !strings.Contains(rec.Body.String(), "cknowledged") || strings.Contains(rec.Body.String(), "<form") {
+			t.Errorf("%s of an acknowledged incident: %d %s", method, rec.Code, rec.Body)
+		}
+	}
+	m.decide(42, began, oncall.Command{Kind: oncall.CmdResolve, Actor: "bo"})
+	if rec := ask(h, "POST", escalate, ""); rec.Code != http.StatusGone || !strings.Contains(rec.Body.String(), "Resolved by bo") {
+		t.Errorf("of an ended incident: %d %s", rec.Code, rec.Body)
+	}
+}
+
 func TestThePagesOfTheConsole(t *testing.T) {
 	m := newMemory()
 	m.decide(41, began, oncall.Command{Kind: oncall.CmdResolve, Actor: "bo"})

@@ -222,6 +222,8 @@ func (w *Web) callbackRoutes() []route {
 		{"", "/slack/events", w.slackEvent},
 		{"GET", "/hooks/ack/{token}", w.askAck},
 		{"POST", "/hooks/ack/{token}", w.ackByLink},
+		{"GET", "/hooks/escalate/{token}", w.askEscalate},
+		{"POST", "/hooks/escalate/{token}", w.escalateByLink},
 		{"GET", "/hooks/heartbeat/{name}", w.beat},
 		{"POST", "/hooks/heartbeat/{name}", w.beat},
 		{"POST", "/hooks/pagerduty/{name}", w.vendorReports("pagerduty")},

@@ -19,9 +19,9 @@ const (
 	minSecret  = 4 // shorter texts occur by chance; hiding them would garble every message
 )
 
-// ackLink matches the token of an acknowledge link, also where slashes are escaped as JSON allows: a far
+// ackLink matches the token of an acknowledge link and of those beside it, also where slashes are escaped as JSON allows: a far
 // end that repeats the page would put a working link on the timeline.
-var ackLink = regexp.MustCompile(`(/hooks\\?/ack\\?/)[^\s"'<>\\]+`)
+var ackLink = regexp.MustCompile(`(/hooks\\?/(?:ack|escalate|twilio)\\?/)[^\s"'<>\\]+`)
 
 // Redactor knows what must not be shown of one endpoint. It never changes; any goroutine may use it.
 type Redactor struct{ secrets []string }

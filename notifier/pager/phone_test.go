@@ -155,30 +155,3 @@ func TestWritten(t *testing.T) {
 		t.Error(p)
 	}
 }
-
-// TestNtfyMessages: what asks is loud and can be answered, what tells is quiet, and all of it fits.
-func TestNtfyMessages(t *testing.T) {
-	far := pagertest.NewNtfy(ntfyToken)
-	s, err := pager.NewNtfy(map[oncall.Endpoint]pager.NtfyConfig{"ntfy:ana/0": {URL: address(t, "https://ntfy.example"), Topic: "t", Token: ntfyToken, HTTP: outgoing.DefaultSettings().HTTP}},
-		pager.PhoneOptions{Transport: far})
-	if err != nil {
-		t.Fatal(err)
-	}
-	send := func(kind oncall.DeliveryKind, change func(*oncall.Page)) {
-		if a := s.Send(t.Context(), paged("ntfy:ana/0", "inc", kind, change)); a.Outcome != oncall.OutcomeDelivered || a.Remote == "" {
-			t.Fatalf("%+v", a)
-		}
-	}
-	send(oncall.KindTriggered, func(p *oncall.Page) {
-		p.Data.Title = strings.Repeat("ж", 400)
-		p.Data.Alerts[0].Annotations["description"] = strings.Repeat("ж", 4000)
-	})
-	send(oncall.KindResolved, nil)
-	ms := far.Messages()
-	if m := ms[0]; m.Priority != 5 || len(m.Actions) != 2 || m.Actions[0].Method != "POST" || !m.Actions[0].Clear || !strings.Contains(m.Actions[0].URL, "/hooks/ack/") || !strings.HasSuffix(m.Message, "…") {
-		t.Errorf("%+v", m)
-	}
-	if m := ms[1]; m.Priority != 2 || len(m.Actions) != 0 || m.Message != "Resolved: its alerts have ended." {
-		t.Errorf("%+v", m)
-	}
-}

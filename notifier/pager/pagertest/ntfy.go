@@ -7,7 +7,9 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -22,6 +24,7 @@ type Ntfy struct {
 // NtfyMessage is a message that was published.
 type NtfyMessage struct {
 	Topic, Title, Message string
+	Sequence              string `json:"sequence_id"`
 	Priority              int
 	Tags                  []string
 	Click                 string
@@ -40,6 +43,22 @@ func (n *Ntfy) Messages() []NtfyMessage {
 	defer n.mu.Unlock()
 	return slices.Clone(n.messages)
 }
+
+// Shown returns what a phone shows of it: of each sequence the last message, where the first of it stood.
+func (n *Ntfy) Shown() (shown []NtfyMessage) {
+	for _, m := range n.Messages() {
+		i := slices.IndexFunc(shown, func(x NtfyMessage) bool { return x.Topic == m.Topic && x.Sequence == m.Sequence && m.Sequence != "" })
+		if i < 0 {
+			shown = append(shown, m)
+		} else {
+			shown[i] = m
+		}
+	}
+	return shown
+}
+
+// ntfyName is the form of topics and sequence IDs.
+var ntfyName = regexp.MustCompile(`^[-_A-Za-z0-9]{1,64}$`)
 
 // RoundTrip answers a request without a network.
 func (n *Ntfy) RoundTrip(r *http.Request) (*http.Response, error) { return through(n, r) }
@@ -82,10 +101,14 @@ func (n *Ntfy) take(r *http.Request, body []byte) (status int, said string) {
 		return refuse(http.StatusBadRequest, 40024, "invalid request: "+err.Error())
 	}
 	switch {
-	case m.Topic == "":
+	case !ntfyName.MatchString(m.Topic):
 		return refuse(http.StatusBadRequest, 40009, "invalid request: topic invalid")
 	case m.Priority < 1 || m.Priority > 5:
 		return refuse(http.StatusBadRequest, 40007, "invalid priority")
+	case m.Sequence != "" && !ntfyName.MatchString(m.Sequence):
+		return refuse(http.StatusBadRequest, 40049, "invalid request: sequence ID invalid")
+	case slices.ContainsFunc(m.Tags, func(t string) bool { return t == "" || strings.Contains(t, ",") }):
+		return refuse(http.StatusBadRequest, 40000, "invalid tags")
 	case len(m.Message) == 0 || len(m.Message) > 4096 || !utf8.ValidString(m.Message+m.Title):
 		return refuse(http.StatusBadRequest, 40041, "invalid message")
 	case len(m.Actions) > 3:
