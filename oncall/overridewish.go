@@ -93,21 +93,13 @@ func (s *Schedule) changes(overrides []Override, o Override) error {
 	return Errorf(CodeConflict, "nothing would change: %s", o.pointless())
 }
 
-// SwapWish is that two users take each other's time on call by a schedule. At is an instant in the shift that is
-// meant, or where a Day is given the first shift of that user on that day.
+// SwapWish is that two users take each other's time on call by a schedule.
 type SwapWish struct {
 	Schedule string
 	Mine     Turn
 	Theirs   Turn
 	Actor    string
 	Reason   string
-}
-
-// Turn names one shift of one user.
-type Turn struct {
-	User string
-	At   time.Time
-	Day  bool // At is midnight: any time of that day in the schedule's zone is meant
 }
 
 // PlanSwap makes the two overrides of a swap, without their IDs, or says why it cannot be. Of a shift under way
@@ -136,29 +128,6 @@ func (p Policy) PlanSwap(w SwapWish, now time.Time) ([]Override, error) {
 		}
 	}
 	return swap, nil
-}
-
-// turn finds the shift that is meant.
-func (p Policy) turn(s *Schedule, t Turn, now time.Time) (Period, error) {
-	if _, err := p.user(t.User); err != nil {
-		return Period{}, err
-	}
-	from, to, when := t.At, t.At.Add(1), s.local(t.At)
-	if t.Day {
-		w := wallOf(t.At, s.location()).Truncate(day)
-		from, to, when = instantOf(w, s.location()), instantOf(w.Add(day), s.location()), "on "+w.Format("Mon 2 Jan 2006")
-	}
-	from = later(from, now)
-	for _, shift := range s.Shifts(p.Overrides, from, later(to, from.Add(1))) {
-		if slices.Contains(shift.Users, t.User) {
-			whole := s.ShiftAt(p.Overrides, shift.From)
-			if whole.To.IsZero() {
-				return Period{}, Errorf(CodeConflict, "%s's turn %s does not end: it cannot be swapped", t.User, when)
-			}
-			return Period{later(whole.From, now), whole.To}, nil
-		}
-	}
-	return Period{}, Errorf(CodeConflict, "%s is not on call %s by %s", t.User, when, s.Name)
 }
 
 func later(a, b time.Time) time.Time {

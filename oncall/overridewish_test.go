@@ -105,6 +105,63 @@ func TestPlanSwap(t *testing.T) {
 	}
 }
 
+// TestSwapByDay: on a day of handoff a day means the turn that begins, and what only ends is not guessed at.
+func TestSwapByDay(t *testing.T) {
+	p, monday := rota(t)
+	// By night, beside the weeks: ana on even nights, bo on odd ones, from ten to six.
+	handoffs, err := ParseCron("0 6,22 * * *")
+	if err != nil {
+		t.Fatal(err)
+	}
+	night := monday.Add(-11 * time.Hour)
+	p.Schedules["nights"] = Schedule{Name: "nights", TimeZone: monday.Location(), Layers: []Layer{{Name: "night", Rosters: []Roster{{
+		From: night, Users: [][]string{{"ana"}, {}, {"bo"}, {}}, Rotation: Rotation{Handoff: handoffs},
+	}}}}}
+	p.Overrides = []Override{ // mute beside ana for two hours on Wednesday: ana's turn goes on
+		{ID: "1", Schedule: "primary", Kind: OverrideAdd, User: "mute", From: monday.Add(49 * time.Hour), To: monday.Add(51 * time.Hour)},
+		// and bo instead of ana on Friday morning: ana's turn is in two parts
+		{ID: "2", Schedule: "primary", Kind: OverrideReplace, User: "bo", Replaces: "ana", From: monday.Add(97 * time.Hour), To: monday.Add(99 * time.Hour)},
+	}
+	now := monday.Add(-12 * time.Hour)
+	const form = "2006-01-02T15:04"
+	for _, c := range []struct{ schedule, user, day, now, want string }{
+		{"primary", "bo", "2026-03-09", "", "2026-03-09T09:00 2026-03-16T09:00"},
+		{"primary", "ana", "2026-03-16", "", "2026-03-16T09:00 2026-03-23T09:00"},
+		{"primary", "ana", "2026-03-16", "2026-03-16T12:00", "2026-03-16T12:00 2026-03-23T09:00"}, // today, after it began
+		{"primary", "bo", "2026-03-11", "", "2026-03-09T09:00 2026-03-16T09:00"},                  // goes on all day
+		{"primary", "ana", "2026-03-09", "", "ana's turn ends on Mon 9 Mar 2026 at 09:00, and a day means the turn that begins on it: for the one that ends, say a time in it, such as 2026-03-09T08:59"},
+		{"primary", "ana", "2026-03-09", "2026-03-09T08:00", "ana's turn ends on Mon 9 Mar 2026 at 09:00"},
+		{"primary", "ana", "2026-03-09", "2026-03-09T10:00", "ana is not on call on Mon 9 Mar 2026 by primary"}, // it is over
+		{"primary", "ana", "2026-03-09T08:59", "", "2026-03-06T12:00 2026-03-09T09:00"},
+		{"primary", "ana", "2026-03-04", "", "2026-03-02T09:00 2026-03-06T10:00"}, // not the hours beside mute
+		{"primary", "mute", "2026-03-04", "", "2026-03-04T10:00 2026-03-04T12:00"},
+		{"primary", "ana", "2026-03-06", "", "2026-03-06T12:00 2026-03-09T09:00"}, // the part that begins
+		{"primary", "bo", "2026-03-06", "", "2026-03-06T10:00 2026-03-06T12:00"},
+		{"nights", "ana", "2026-03-01", "", "2026-03-01T22:00 2026-03-02T06:00"},
+		{"nights", "ana", "2026-03-02", "", "ana's turn ends on Mon 2 Mar 2026 at 06:00"},
+		{"nights", "bo", "2026-03-02", "", "2026-03-02T22:00 2026-03-03T06:00"},
+		{"nights", "ana", "2026-03-03", "", "2026-03-03T22:00 2026-03-04T06:00"},
+	} {
+		s := p.Schedules[c.schedule]
+		turn := Turn{User: c.user}
+		if turn.At, turn.Day, err = s.ParseWhen(c.day); err != nil {
+			t.Fatal(err)
+		}
+		at := now
+		if c.now != "" {
+			at, _, _ = s.ParseWhen(c.now)
+		}
+		period, err := p.turn(&s, turn, at)
+		got := period.From.In(s.TimeZone).Format(form) + " " + period.To.In(s.TimeZone).Format(form)
+		if err != nil {
+			got = err.Error()
+		}
+		if !strings.HasPrefix(got, c.want) {
+			t.Errorf("%s, %s@%s: %s, want %s", c.schedule, c.user, c.day, got, c.want)
+		}
+	}
+}
+
 func TestEndOverride(t *testing.T) {
 	p, monday := rota(t)
 	o, err := p.PlanOverride(OverrideWish{Schedule: "primary", User: "bo", From: monday.Add(2 * time.Hour), For: 4 * time.Hour}, monday)

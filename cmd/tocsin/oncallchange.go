@@ -167,7 +167,7 @@ type oncallSwapCmd struct {
 	Actor    string `name:"user" env:"TOCSIN_USER" help:"Who asks, where the server authenticates nobody. Default: your login name."`
 	Reason   string `help:"Why."`
 	Schedule string `arg:"" help:"The schedule."`
-	Mine     string `arg:"" help:"Whose shift, and a day of it: ana@2026-03-02 (or an instant: ana@2026-03-02T14:00)."`
+	Mine     string `arg:"" help:"Whose shift, and the day it begins: ana@2026-03-02 (or an instant in it: ana@2026-03-02T14:00)."`
 	Theirs   string `arg:"" help:"For whose, in the same way."`
 }
 
@@ -177,7 +177,7 @@ func (sw oncallSwapCmd) Run(ctx context.Context, s streams) error {
 	for arg, fields := range map[string][2]string{sw.Mine: {"who", "at"}, sw.Theirs: {"with", "with_at"}} {
 		who, at, ok := strings.Cut(strings.TrimPrefix(arg, "@"), "@")
 		if !ok || who == "" || at == "" {
-			return &failure{exitUsage, fmt.Errorf("%q names no shift: write who, and a day of it, such as ana@%s", arg, time.Now().Format(time.DateOnly))}
+			return &failure{exitUsage, fmt.Errorf("%q names no shift: write who, and the day it begins, such as ana@%s", arg, time.Now().Format(time.DateOnly))}
 		}
 		body[fields[0]], body[fields[1]] = who, at
 	}
