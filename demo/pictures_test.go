@@ -40,14 +40,17 @@ type slackPlace struct {
 }
 
 // pictureSeries is memory that leaks, and is taken back where the incident ends.
-type pictureSeries struct{ until time.Time }
+type pictureSeries struct {
+	began float64 // at outageStart
+	until time.Time
+}
 
 func (s pictureSeries) Series(_ context.Context, _ oncall.Evidence, _ string, from, to time.Time, step time.Duration) ([]plot.Series, error) {
 	var out []plot.Series
 	for i, slope := range []float64{0.16, 0.13} {
 		x := plot.Series{Labels: labels.FromStrings("instance", fmt.Sprintf("session-%d:9100", i+1))}
 		for at := from; !at.After(to); at = at.Add(step) {
-			v := 0.84 - 0.1*float64(i) + slope*at.Sub(outageStart).Hours() + 0.006*math.Sin(at.Sub(from).Minutes())
+			v := s.began - 0.1*float64(i) + slope*at.Sub(outageStart).Hours() + 0.002*math.Sin(at.Sub(from).Minutes())
 			if !s.until.IsZero() && at.After(s.until.Add(-2*time.Minute)) {
 				v = 0.22
 			}
@@ -85,7 +88,7 @@ func pictureAlerts(n int, change func(int, *oncall.AlertChange)) []oncall.AlertC
 	for i := range n {
 		instance := fmt.Sprintf("session-%d:9100", i+1)
 		c := oncall.AlertChange{
-			At: outageStart, Source: "rule:memory", Status: oncall.ChangeFiring, StartsAt: outageStart, Value: fmt.Sprintf("0.8%02d", (31+7*i)%100),
+			At: outageStart, Source: "rule:memory", Status: oncall.ChangeFiring, StartsAt: outageStart, Value: fmt.Sprintf("0.8%02d", (6+7*i)%100),
 			Labels: labels.FromStrings("alertname", "SessionMemoryHigh", "service", "session", "severity", "critical", "instance", instance, "region", "eu-1"),
 			Annotations: map[string]string{"summary": "Session memory high on " + instance + ": its limit of 2 GiB is reached at 14:06",
 				"runbook_url": "https://runbooks.shop.example/session#memory"},
@@ -105,7 +108,7 @@ type scene struct {
 	alerts []oncall.AlertChange
 	steps  []oncall.Event
 	at     []time.Duration // of each step, after the trigger
-	chart  bool
+	began  float64         // for a chart: the memory at the trigger
 }
 
 func scenes() map[string]scene {
@@ -120,12 +123,12 @@ func scenes() map[string]scene {
 		"acknowledged": {alerts: pictureAlerts(1, nil), steps: []oncall.Event{tick, ack}, at: []time.Duration{2 * time.Minute, 3 * time.Minute}},
 		"escalated":    {alerts: pictureAlerts(2, nil), steps: []oncall.Event{tick, tick}, at: []time.Duration{2 * time.Minute, 10 * time.Minute}},
 		"resolved": {alerts: pictureAlerts(1, nil), steps: []oncall.Event{tick, ack, oncall.AlertsChanged{Changes: over}},
-			at: []time.Duration{2 * time.Minute, 3 * time.Minute, 17 * time.Minute}, chart: true},
+			at: []time.Duration{2 * time.Minute, 3 * time.Minute, 17 * time.Minute}, began: 0.806},
 		"leak": {alerts: pictureAlerts(1, func(_ int, c *oncall.AlertChange) {
 			c.Labels = labels.FromStrings("alertname", "SessionMemoryLeak", "service", "session", "severity", "warning", "instance", "session-1:9100", "region", "eu-1")
 			c.Annotations["summary"] = "Memory of session-1:9100 leaks: at this pace it is full within 2 hours"
 			c.Value, c.Evidence.Expr = "1.023", "predict_linear(session_memory_bytes[1h], 2 * 3600) / session_memory_limit_bytes > 1"
-		}), chart: true},
+		}), began: 0.703},
 		"long": {alerts: pictureAlerts(3, func(i int, c *oncall.AlertChange) {
 			c.Labels = labels.FromStrings("alertname", "ذاكرة_الجلسات_مرتفعة", "service", "خدمة الجلسات", "severity", "critical", "cluster", strings.Repeat("very-long-cluster-name-", 9),
 				"instance", fmt.Sprintf("%s%d<!channel>@here:9100", strings.Repeat("pod-with-a-name-that-goes-on-", 3), i), "zone", []string{"تل أبيب", "הצפון", "eu\u202e\u200b-1"}[i])
@@ -135,18 +138,29 @@ func scenes() map[string]scene {
 	}
 }
 
+// instant is what a scene has come to after one of its steps.
+type instant struct {
+	at   time.Time
+	in   oncall.Incident
+	said []oncall.Delivery // what was decided there
+}
+
 // play lets the core live the scene, as a store keeps it.
-func (s scene) play() (in oncall.Incident, now time.Time) {
+func (s scene) play() []instant {
 	p := picturePolicy()
 	place := oncall.PlaceAlert(s.alerts[0], p)
-	in = oncall.Incident{Number: 42, Key: "inc-42", Escalation: place.Escalation, GroupKey: place.GroupKey, GroupLabels: place.GroupLabels, Why: place.Why}
-	now = outageStart
-	in = arrived(kept(in, oncall.Decide(now, in, oncall.AlertsChanged{Changes: s.alerts}, p), now), now)
-	for i, ev := range s.steps {
-		now = outageStart.Add(s.at[i])
-		in = arrived(kept(in, oncall.Decide(now, in, ev, p), now), now)
+	in := oncall.Incident{Number: 42, Key: "inc-42", Escalation: place.Escalation, GroupKey: place.GroupKey, GroupLabels: place.GroupLabels, Why: place.Why}
+	var all []instant
+	step := func(now time.Time, ev oncall.Event) {
+		d := oncall.Decide(now, in, ev, p)
+		in = arrived(kept(in, d, now), now)
+		all = append(all, instant{now, in, d.Deliveries})
 	}
-	return in, now
+	step(outageStart, oncall.AlertsChanged{Changes: s.alerts})
+	for i, ev := range s.steps {
+		step(outageStart.Add(s.at[i]), ev)
+	}
+	return all
 }
 
 // arrived lets everything that asks for attention arrive.
@@ -174,10 +188,13 @@ func kept(in oncall.Incident, d oncall.Decision, now time.Time) oncall.Incident 
 	return next
 }
 
-// send lets tocsin write the incident into Slack: the message, the replies of its thread, the chart.
-func (w slackPlace) send(t *testing.T, s scene, in oncall.Incident) {
+// send lets tocsin write the incident into Slack, each thing when it is decided: the message, the replies of its
+// thread, the chart, and at last the message as it stands.
+func (w slackPlace) send(t *testing.T, s scene, moments []instant) {
 	t.Helper()
-	do := func(kind oncall.DeliveryKind, to oncall.Endpoint, thread string, body []byte) oncall.Attempt {
+	to := oncall.SlackEndpoint(channelName)
+	thread := ""
+	do := func(in oncall.Incident, kind oncall.DeliveryKind, to oncall.Endpoint, body []byte) oncall.Attempt {
 		a := w.adapter.Send(t.Context(), notifier.Message{Incident: in, Thread: thread,
 			Delivery: oncall.Delivery{Key: "msg", Incident: in.Number, Endpoint: to, Kind: kind, Attempts: 1, Body: body}})
 		if a.Outcome != oncall.OutcomeDelivered || a.Error != "" {
@@ -185,15 +202,23 @@ func (w slackPlace) send(t *testing.T, s scene, in oncall.Incident) {
 		}
 		return a
 	}
-	to := oncall.SlackEndpoint(channelName)
-	posted := do(oncall.KindMessage, to, "", nil)
-	if s.chart {
-		do(oncall.KindChart, oncall.ChartEndpoint(to), posted.Remote, []byte("{}"))
-	}
-	for _, d := range in.Deliveries {
-		if d.Kind == oncall.KindReply && d.Endpoint == to {
-			do(oncall.KindReply, to, posted.Remote, d.Body)
+	for i, m := range moments {
+		<-time.After(time.Until(m.at)) // the bubble's own time: messages are drawn at the present
+		if i == 0 {
+			thread = do(m.in, oncall.KindMessage, to, nil).Remote
 		}
+		for _, d := range m.said {
+			if d.Kind == oncall.KindReply && d.Endpoint == to {
+				do(m.in, oncall.KindReply, to, d.Body)
+			}
+		}
+	}
+	last := moments[len(moments)-1].in
+	if len(moments) > 1 {
+		do(last, oncall.KindEdit, to, nil)
+	}
+	if s.began > 0 {
+		do(last, oncall.KindChart, oncall.ChartEndpoint(to), []byte("{}"))
 	}
 }
 
@@ -206,16 +231,15 @@ func TestPictures(t *testing.T) {
 	for name, s := range scenes() {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				in, now := s.play()
-				<-time.After(time.Until(now)) // the bubble's own time: messages are drawn at the present
+				moments := s.play()
 				w := slackPlace{slack: slacktest.New(slacktest.Options{Channels: []string{channelName}})}
 				w.adapter = slack.New(slack.Config{BotToken: w.slack.Token(), SigningSecret: "x", APIURL: w.slack.APIURL()}, slack.Options{
-					Series: pictureSeries{in.ResolvedAt}, Policy: picturePolicy, Logger: slog.New(slog.DiscardHandler),
+					Series: pictureSeries{s.began, moments[len(moments)-1].in.ResolvedAt}, Policy: picturePolicy, Logger: slog.New(slog.DiscardHandler),
 					HTTPClient: &http.Client{Transport: slacktest.Transport{"slack.test": w.slack}}})
 				defer w.adapter.Close()
-				w.send(t, s, in)
+				w.send(t, s, moments)
 				html := w.page(t, page)
-				if !strings.Contains(html, "#42") || s.chart != strings.Contains(html, "data:image/png") {
+				if !strings.Contains(html, "#42") || (s.began > 0) != strings.Contains(html, "data:image/png") {
 					t.Errorf("the page lacks something:\n%s", html)
 				}
 				if *pictures != "" {

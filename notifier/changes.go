@@ -148,7 +148,7 @@ func (l *Incidents) openBare(now time.Time, in oncall.Incident, changes []oncall
 	}
 	in.State, in.TriggeredAt, in.RoundAt, in.Anchor, in.NextAt = oncall.IncidentTriggered, now, now, now, now
 	in.Policy, _ = l.policy.Load().Escalation(in.Escalation)
-	in.Revision, in.Next = in.Revision+1, "tier 0 is told"
+	in.Revision, in.Next = in.Revision+1, "the first tier is told"
 	d := oncall.Decision{Changed: true}
 	for _, c := range changes {
 		name, severity := c.Labels.Get(model.AlertNameLabel), c.Labels.Get("severity")

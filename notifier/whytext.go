@@ -165,7 +165,7 @@ func (e Explanation) writeDeliveries(w *writer) {
 		if d.Target != "" && d.Target != "slack "+d.Endpoint.Address() {
 			who = d.Target + " at " + who
 		}
-		w.line(1, fmt.Sprintf("%s  %s to %s, round %d tier %d: %s", w.at(d.CreatedAt), d.Kind, who, d.Round, d.Tier, outcome(w, d)))
+		w.line(1, fmt.Sprintf("%s  %s to %s, %s round, %s tier: %s", w.at(d.CreatedAt), d.Kind, who, oncall.Nth(d.Round), oncall.Nth(d.Tier), outcome(w, d)))
 		for _, a := range d.Attempts {
 			w.line(3, w.at(a.At)+"  "+attemptText(a))
 		}

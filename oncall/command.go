@@ -191,7 +191,7 @@ func (m *machine) escalate(c Command) {
 		return
 	}
 	if c.Seen != nil && (c.Seen.Round != m.in.Round || c.Seen.Tier != m.in.NextTier-1) {
-		m.refuse(fmt.Sprintf("%s has moved on since that button was drawn: tier %d of round %d was told", m.number(), m.in.NextTier-1, m.in.Round))
+		m.refuse(fmt.Sprintf("%s has moved on since that button was drawn: the %s tier of the %s round was told", m.number(), Nth(m.in.NextTier-1), Nth(m.in.Round)))
 		return
 	}
 	tier := m.in.NextTier
@@ -207,7 +207,7 @@ func (m *machine) escalate(c Command) {
 	} else {
 		m.in.NextTier = tier
 	}
-	m.d.Reply = fmt.Sprintf("%s: tier %d is told now", m.number(), tier)
+	m.d.Reply = fmt.Sprintf("%s: the %s tier is told now", m.number(), Nth(tier))
 	if m.paused() {
 		m.d.Reply += "; but for that it stays " + m.pausedText()
 	}

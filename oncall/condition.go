@@ -175,7 +175,7 @@ func (m *machine) passOver(why string) {
 	m.in.Passed = append(slices.Clone(m.in.Passed), i)
 	m.in.NextTier++
 	m.d.Changed, m.visible = true, true
-	text := fmt.Sprintf("tier %d is passed over: %s (%s)", i, targetList(m.esc.Tiers[i]), why)
+	text := fmt.Sprintf("the %s tier is passed over: %s (%s)", Nth(i), targetList(m.esc.Tiers[i]), why)
 	if _, ok := m.allowed(i); ok {
 		text += "; it is told when that changes"
 	}

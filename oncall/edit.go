@@ -63,7 +63,7 @@ func escalationEdits(old, now Escalation) []string {
 	} else {
 		for i := range now.Tiers {
 			for _, text := range tierEdits(old.Tiers[i], now.Tiers[i]) {
-				say("tier %d %s", i, text)
+				say("the %s tier %s", Nth(i), text)
 			}
 		}
 	}

@@ -41,7 +41,7 @@ func TestOlderDocuments(t *testing.T) {
 			told = append(told, entry.Text)
 		}
 	}
-	if len(told) != 1 || !strings.HasPrefix(told[0], "tier 1 is told: user bo, receiver pagerduty") {
+	if len(told) != 1 || !strings.HasPrefix(told[0], "the second tier is told: user bo, receiver pagerduty") {
 		t.Errorf("%q", told)
 	}
 }

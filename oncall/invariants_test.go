@@ -93,10 +93,10 @@ func checkTiers(s *sim, in *oncall.Incident) {
 	}
 	n := 0
 	for _, e := range slices.Backward(in.Timeline) {
-		if e.Kind == oncall.EntryUnacknowledged || e.Kind == oncall.EntryUnsnoozed || e.Kind == oncall.EntryReopened || strings.HasPrefix(e.Text, "round ") && strings.Contains(e.Text, " begins") {
+		if e.Kind == oncall.EntryUnacknowledged || e.Kind == oncall.EntryUnsnoozed || e.Kind == oncall.EntryReopened || strings.Contains(e.Text, " round begins: ") {
 			break
 		}
-		if e.Kind == oncall.EntryEscalated && strings.HasPrefix(e.Text, "tier ") {
+		if e.Kind == oncall.EntryEscalated && strings.Contains(e.Text, " tier is told: ") {
 			n++
 		}
 	}

@@ -49,14 +49,14 @@ func (m *machine) nextStep() due {
 		}
 		at, ok := m.tierDue()
 		consider(at, ok, func() string {
-			return fmt.Sprintf("tier %d is told: %s", m.in.NextTier, targetList(m.esc.Tiers[m.in.NextTier]))
+			return fmt.Sprintf("the %s tier is told: %s", Nth(m.in.NextTier), targetList(m.esc.Tiers[m.in.NextTier]))
 		})
 		passed, at, ok := m.passedDue()
 		consider(at, ok, func() string {
-			return fmt.Sprintf("tier %d, which was passed over, is told: %s", passed, targetList(m.esc.Tiers[passed]))
+			return fmt.Sprintf("the %s tier, which was passed over, is told: %s", Nth(passed), targetList(m.esc.Tiers[passed]))
 		})
 		at, ok = m.roundDue()
-		consider(at, ok, func() string { return fmt.Sprintf("round %d begins: all tiers are told again", m.in.Round+1) })
+		consider(at, ok, func() string { return fmt.Sprintf("the %s round begins: all tiers are told again", Nth(m.in.Round+1)) })
 		m.nextContacts(consider)
 	case IncidentAcknowledged:
 		at, ok := m.ackEnds()

@@ -310,7 +310,7 @@ func (w *walk) gapText(schedule string, at int, ok bool) string {
 
 func (w *walk) say(tier int, text func() string) {
 	if w.explain {
-		w.reasons = append(w.reasons, fmt.Sprintf("tier %d: %s", tier, text()))
+		w.reasons = append(w.reasons, fmt.Sprintf("the %s tier: %s", Nth(tier), text()))
 	}
 }
 
@@ -321,7 +321,7 @@ func (w *walk) why() string {
 		reasons = append(reasons, fmt.Sprintf("its round robins can begin in more than %d ways, too many to prove each", maxLines))
 	}
 	if at, ok := w.tierDue(); ok && at.After(w.end) {
-		reasons = append(reasons, fmt.Sprintf("tier %d is told only %s after the trigger", w.next, short(at.Sub(w.anchor))))
+		reasons = append(reasons, fmt.Sprintf("the %s tier is told only %s after the trigger", Nth(w.next), short(at.Sub(w.anchor))))
 	}
 	text := strings.Join(reasons, "; ")
 	if of := w.alert.String(); of != "" {

@@ -121,7 +121,7 @@ func (m *machine) advance() {
 			m.in.RoundAt = at // on time by the schedule of the repeats
 		} // else it fell due while nobody was running: its tiers keep their distance from now, so that nobody is paged twice at once
 		m.d.Changed = true
-		m.note(EntryEscalated, "", fmt.Sprintf("round %d begins: still not acknowledged", m.in.Round))
+		m.note(EntryEscalated, "", fmt.Sprintf("the %s round begins: still not acknowledged", Nth(m.in.Round)))
 		m.runDueTier()
 	}
 	m.sayExhausted()
@@ -137,7 +137,7 @@ func (m *machine) failTier() {
 	if !ok || slices.ContainsFunc(last, func(n Notification) bool { return !n.Failed }) {
 		return
 	}
-	m.in.TierNow = fmt.Sprintf("none of tier %d's targets was reached", last[0].Tier)
+	m.in.TierNow = fmt.Sprintf("none of the %s tier's targets was reached", Nth(last[0].Tier))
 	m.d.Changed = true
 }
 
@@ -222,7 +222,7 @@ func (m *machine) whyNow(i int) string {
 	case after == 0:
 		return "at once"
 	case m.in.Round > 0:
-		return fmt.Sprintf("not acknowledged %s after round %d began", short(after), m.in.Round)
+		return fmt.Sprintf("not acknowledged %s after the %s round began", short(after), Nth(m.in.Round))
 	}
 	return "not acknowledged " + short(after) + " after the trigger"
 }
@@ -238,7 +238,7 @@ func (m *machine) runTier(i int, why string) {
 	m.in.Turns++
 	m.in.ToldTiers = append(slices.Clone(m.in.ToldTiers), tierKey(m.esc.Tiers[i]))
 	list := toldList(told)
-	m.note(EntryEscalated, "", fmt.Sprintf("tier %d is told: %s (%s)", i, list, why))
+	m.note(EntryEscalated, "", fmt.Sprintf("the %s tier is told: %s (%s)", Nth(i), list, why))
 	before := slices.Clone(m.in.Told)
 	m.in.Notifications = append(m.in.Notifications, told...)
 	m.sayWaiting(told)
@@ -248,7 +248,7 @@ func (m *machine) runTier(i int, why string) {
 	}
 	if i > 0 { // the first tier of a round asks in the threads by itself
 		// After what asks: Slack takes one message a second, and the asking must not wait behind the telling.
-		m.reply(before, Reply{What: string(EntryEscalated), Text: fmt.Sprintf("Escalated to tier %d: %s (%s)", i, list, why), Broadcast: true, At: m.now})
+		m.reply(before, Reply{What: string(EntryEscalated), Text: fmt.Sprintf("Escalated to the %s tier: %s (%s)", Nth(i), list, why), Broadcast: true, At: m.now})
 	}
 	m.failTier()
 }

@@ -19,7 +19,8 @@ type summary struct {
 	muted                  int                    // of those firing
 	unknownSince           time.Time              // earliest
 	worst                  *oncall.IncidentAlert  // of those firing that are of the first one's rule; nil: none can be told
-	shown                  []oncall.IncidentAlert // firing before resolved, oldest first; at most maxInstances
+	shown                  []oncall.IncidentAlert // firing before resolved, then the worst or the oldest first; at most maxInstances
+	worstFirst             bool                   // shown are the worst
 	kinds                  []oncall.IncidentAlert // the first to show of each alertname
 	common                 []labels.Label         // the same on all alerts, by name
 	differ                 []string               // names of the labels that differ, alertname and instance first
@@ -55,10 +56,7 @@ func summarise(all []oncall.IncidentAlert) summary {
 		return a.StartsAt.Compare(b.StartsAt)
 	})
 	names := map[string]bool{}
-	for n, i := range order {
-		if n < maxInstances {
-			s.shown = append(s.shown, all[i])
-		}
+	for _, i := range order {
 		if name := all[i].Labels.Get(labels.AlertName); !names[name] {
 			names[name] = true
 			s.kinds = append(s.kinds, all[i])
@@ -66,6 +64,10 @@ func summarise(all []oncall.IncidentAlert) summary {
 	}
 	s.common, s.differ = compare(all)
 	s.worst = worst(all, order)
+	s.worstFirst = rank(all, order[:s.firing])
+	for _, i := range order[:min(len(order), maxInstances)] {
+		s.shown = append(s.shown, all[i])
+	}
 	return s
 }
 
@@ -137,6 +139,9 @@ func instances(in oncall.Incident, a summary, p oncall.Policy, now time.Time) st
 	head := fmt.Sprintf("*Alerts* (all %d)", a.total)
 	if len(lines) < a.total {
 		head = fmt.Sprintf("*Alerts* (%d of %d)", len(lines), a.total)
+		if a.worstFirst {
+			head = fmt.Sprintf("*Alerts* (the worst %d of %d)", len(lines), a.total)
+		}
 		lines = append(lines, strings.Replace(rest, strconv.Itoa(a.total), strconv.Itoa(a.total-len(lines)), 1))
 	}
 	return head + "\n" + strings.Join(lines, "\n")

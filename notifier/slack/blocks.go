@@ -196,8 +196,11 @@ func people(in oncall.Incident, now time.Time) string {
 		if in.ResolvedBy != "" {
 			by = "by " + actor(in.ResolvedBy)
 		}
-		lines = append(lines, fmt.Sprintf("Resolved at %s, %s, after %s",
-			moment(in.ResolvedAt, now), by, span(in.ResolvedAt.Sub(in.TriggeredAt))))
+		line := fmt.Sprintf("Resolved at %s, %s, after %s", moment(in.ResolvedAt, now), by, span(in.ResolvedAt.Sub(in.TriggeredAt)))
+		if in.AcknowledgedBy != "" && in.AcknowledgedBy != in.ResolvedBy {
+			line += "; " + actor(in.AcknowledgedBy) + " had it"
+		}
+		lines = append(lines, line)
 	}
 	if !in.PausedSince.IsZero() {
 		lines = append(lines, pausedLine(in, now))
@@ -242,7 +245,7 @@ func toldLine(in oncall.Incident) string {
 			continue
 		}
 		seen[t.Target] = true
-		name := prose(strings.TrimPrefix(strings.TrimPrefix(t.Target, "slack "), "user "), 80)
+		name := prose(targetName(t.Target), 80)
 		if unreached(in, t) {
 			name += " (not reached)"
 		}
@@ -256,14 +259,21 @@ func toldLine(in oncall.Incident) string {
 	if len(names) > 0 {
 		s = "Told: " + strings.Join(names, ", ")
 	}
-	// Tiers and rounds are counted from 0, as on the timeline.
 	if in.NextTier > 1 {
-		s += fmt.Sprintf(" · escalated to tier %d", in.NextTier-1)
+		s += fmt.Sprintf(" · escalated to the %s tier", oncall.Nth(in.NextTier-1))
 	}
 	if in.Round > 0 {
-		s += fmt.Sprintf(" · round %d", in.Round)
+		s += fmt.Sprintf(" · %s round", oncall.Nth(in.Round))
 	}
 	return strings.TrimPrefix(s, " · ")
+}
+
+// targetName is a target as people call it: "#session-alerts", "ana", "receiver pagerduty".
+func targetName(target string) string {
+	if channel, ok := strings.CutPrefix(target, "slack "); ok {
+		return "#" + strings.TrimPrefix(channel, "#")
+	}
+	return strings.TrimPrefix(target, "user ")
 }
 
 // unreached reports whether all that was sent to a target so far has failed for good.

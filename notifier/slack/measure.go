@@ -1,7 +1,9 @@
 package slack
 
 import (
+	"cmp"
 	"math"
+	"slices"
 	"strconv"
 
 	"tocsin/notifier/chart"
@@ -93,16 +95,47 @@ func worst(all []oncall.IncidentAlert, order []int) *oncall.IncidentAlert {
 	most := math.Inf(-1)
 	for _, i := range order {
 		al := &all[i]
-		v, err := strconv.ParseFloat(al.Value, 64)
-		if al.State == oncall.StateResolved || al.Evidence.Expr != first.Evidence.Expr || err != nil || math.IsNaN(v) {
+		if al.State == oncall.StateResolved || al.Evidence.Expr != first.Evidence.Expr {
 			continue
 		}
-		if !x.Above {
-			v = -v
-		}
-		if best == nil || v > most {
+		if v, ok := beyond(*al, x); ok && (best == nil || v > most) {
 			best, most = al, v
 		}
 	}
 	return best
+}
+
+// beyond is how bad the value of an alert is, of those that fire by x: the larger, the worse.
+func beyond(al oncall.IncidentAlert, x chart.Expression) (v float64, ok bool) {
+	v, err := strconv.ParseFloat(al.Value, 64)
+	if err != nil || math.IsNaN(v) {
+		return 0, false
+	}
+	if !x.Above {
+		v = -v
+	}
+	return v, true
+}
+
+// rank puts the worst of the firing alerts first, where they all fire by one expression with a threshold and each has
+// a value; else it leaves their order as it is. order is which they are.
+func rank(all []oncall.IncidentAlert, order []int) bool {
+	if len(order) < 2 {
+		return false
+	}
+	expr := all[order[0]].Evidence.Expr
+	x, ok := chart.Read(expr)
+	if !ok || !x.Bounded {
+		return false
+	}
+	bad := make(map[int]float64, len(order))
+	for _, i := range order {
+		v, ok := beyond(all[i], x)
+		if !ok || all[i].Evidence.Expr != expr {
+			return false
+		}
+		bad[i] = v
+	}
+	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(bad[j], bad[i]) })
+	return true
 }
