@@ -260,26 +260,27 @@ func testBundleConfirmed(t *testing.T, e *env) {
 
 // testBundleDrill: nobody may take a page for a drill, nor a drill for a page.
 func testBundleDrill(t *testing.T, e *env) {
-	ins := e.storm("x", "y")
-	drill := page(ins[1], "page:b/0", "drill")
+	ins := e.storm("x")
+	number, _, err := e.s.OpenIncident(e.ctx(), oncall.Write{Now: e.now}, oncall.Place{Escalation: "drill ana", GroupKey: "y"},
+		func(in oncall.Incident) (oncall.Decision, error) {
+			in.State, in.Drill, in.TriggeredAt = oncall.IncidentTriggered, &oncall.Drill{User: "ana"}, e.now
+			return oncall.Decision{Changed: true, Incident: in, Deliveries: []oncall.Delivery{page(in, "page:b/0", "drill")}}, nil
+		})
+	e.must(err)
 	first, second := page(ins[0], "page:b/0", "1"), page(ins[0], "page:c/0", "2")
-	e.update(2, func(in oncall.Incident, d *oncall.Decision) {
-		d.Incident.Drill = &oncall.Drill{User: "ana"}
-		d.Deliveries = []oncall.Delivery{drill}
-	})
 	e.add(1, first, second)
 	for _, c := range e.gather().Claims {
-		if c.Delivery.Drill != (c.Delivery.Incident == 2) {
+		if c.Delivery.Drill != (c.Delivery.Incident == number) {
 			t.Errorf("#%d is claimed as of a drill: %v", c.Delivery.Incident, c.Delivery.Drill)
 		}
-		if c.Delivery.Endpoint == "page:b/0" && (c.Bundle != nil || (c.Lane == "") != (c.Delivery.Incident == 2)) {
+		if c.Delivery.Endpoint == "page:b/0" && (c.Bundle != nil || (c.Lane == "") != (c.Delivery.Incident == number)) {
 			t.Errorf("#%d goes in the lane %q with %+v", c.Delivery.Incident, c.Lane, c.Bundle)
 		}
 	}
 	all, err := e.s.DeliveryLog(e.ctx(), oncall.DeliveryFilter{Endpoint: "page:b/0", Limit: 10})
 	e.must(err)
 	for _, d := range all {
-		equal(t, d.Drill, d.Incident == 2)
+		equal(t, d.Drill, d.Incident == number)
 	}
 }
 
