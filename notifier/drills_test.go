@@ -100,6 +100,49 @@ func TestDrill(t *testing.T) {
 	})
 }
 
+// TestDrillSurvivesAnEdit: a drill under way goes on with the contacts that it asked, says at once what an edit took away,
+// and ends with what it found out, also of somebody who is not configured any more.
+func TestDrillSurvivesAnEdit(t *testing.T) {
+	drillRig(t, func(t *testing.T, r *rig, d *notifier.Drills) {
+		r.answerOddly()
+		if started, err := d.Start(t.Context(), notifier.DrillWish{Users: []string{"ana", "bo"}, Actor: "bo", Via: "api"}, ""); err != nil || len(started) != 2 {
+			t.Fatalf("%+v, %v", started, err)
+		}
+		r.pass(10 * time.Second)
+		p := r.policy
+		p.Users = map[string]oncall.User{"bo": {Name: "bo", Contacts: []oncall.Contact{{Receiver: "ana-phone"}}}}
+		r.apply(p)
+		r.pass(2 * time.Second)
+		const gone = "the escalation drill ana is not there any more"
+		drill := func(number int64) (oncall.Incident, string) {
+			t.Helper()
+			in, err := d.Drill(t.Context(), number)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var story strings.Builder
+			for _, e := range in.Timeline {
+				story.WriteString(e.Text + "\n")
+			}
+			return in, story.String()
+		}
+		in, story := drill(1)
+		if !in.Open() || !strings.Contains(story, gone) {
+			t.Errorf("two seconds after the edit: %s\n%s", in.State, story)
+		}
+		r.pass(oncall.DrillLasts)
+		in, story = drill(1)
+		if in.Open() || strings.Count(story, gone) != 1 || !strings.Contains(story, "2 of 3 contacts failed") || len(in.Drill.Contacts) != 3 {
+			t.Errorf("%s, %+v\n%s", in.State, in.Drill.Contacts, story)
+		}
+		in, story = drill(2)
+		if in.Open() || len(in.Drill.Contacts) != 1 || in.Drill.Contacts[0].Endpoint != "page:bo-phone/0" || in.Drill.Contacts[0].Result != oncall.CheckOK {
+			t.Errorf("%s, %+v\n%s", in.State, in.Drill.Contacts, story)
+		}
+		r.wantKinds("bo-phone/0", "triggered", "resolved")
+	})
+}
+
 // TestDrillMeets410: an endpoint that is gone in a drill has failed that, and is asked all the same by the next real page.
 // What a drill sends is counted apart.
 func TestDrillMeets410(t *testing.T) {

@@ -40,6 +40,7 @@ type Incidents struct {
 
 	// What follows belongs to the goroutine in Run.
 	cursor  int64     // recheck goes on below this number; 0: at the newest
+	drills  bool      // recheck is done with the incidents, and looks at the drills
 	stale   []int64   // those that recheck found and has not ticked yet
 	setOff  []string  // changes set aside in this turn
 	resting time.Time // changes are left alone until then, because one was set aside
@@ -83,7 +84,7 @@ func (l *Incidents) Wake() { poke(l.wake) }
 // at once.
 func (l *Incidents) Run(ctx context.Context, lease oncall.Lease) error {
 	l.recheck.Store(true)
-	l.cursor, l.stale = 0, nil
+	l.cursor, l.drills, l.stale = 0, false, nil
 	var b backoff
 	for {
 		next, err := l.turn(ctx, lease)

@@ -2,6 +2,7 @@ package notifier
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"tocsin/oncall"
@@ -10,7 +11,7 @@ import (
 // recheckPage is how many open incidents are looked at in one turn. What is due waits for that long.
 const recheckPage = 100
 
-// recheckOpen looks at the open incidents after Apply, a page of them each turn: a tier that a reload moved to an
+// recheckOpen looks at the open incidents, then at the drills, after Apply, a page of them each turn: a tier that a reload moved to an
 // earlier time must not wait for the old one, and the timeline says what an edit changed. Those for which something
 // follows are ticked, a few each turn and behind everything else, so that 100,000 of them delay nobody's page.
 func (l *Incidents) recheckOpen(ctx context.Context, lease oncall.Lease) (again bool, err error) {
@@ -26,13 +27,17 @@ func (l *Incidents) recheckOpen(ctx context.Context, lease oncall.Lease) (again 
 		return false, nil
 	}
 	open := []oncall.IncidentState{oncall.IncidentTriggered, oncall.IncidentAcknowledged, oncall.IncidentSnoozed}
-	ins, err := l.store.Incidents(ctx, oncall.IncidentFilter{States: open, Before: l.cursor, Limit: recheckPage})
+	ins, err := l.store.Incidents(ctx, oncall.IncidentFilter{States: open, Before: l.cursor, Limit: recheckPage, Drills: l.drills})
 	if err != nil {
 		l.recheck.Store(true)
 		return false, l.failed(ctx, "recheck", err)
 	}
-	if len(ins) == 0 {
-		l.cursor = 0
+	switch {
+	case len(ins) == 0 && !l.drills: // they come last, and are few
+		l.drills, l.cursor = true, math.MaxInt64
+		return true, nil
+	case len(ins) == 0:
+		l.drills, l.cursor = false, 0
 		return l.recheck.Load(), nil
 	}
 	now := time.Now()
