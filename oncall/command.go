@@ -78,6 +78,7 @@ func (m *machine) acknowledge(c Command) {
 	}
 	m.in.State = IncidentAcknowledged
 	m.in.AcknowledgedAt, m.in.AcknowledgedBy = m.now, c.Actor
+	m.in.AcknowledgedVia, m.in.AcknowledgedFrom = c.Via, c.From
 	m.in.SnoozedUntil, m.in.UntilClear = time.Time{}, nil
 	m.in.Acks++
 	m.in.TierNow = ""
@@ -115,11 +116,32 @@ func (m *machine) unacknowledge(c Command) {
 		m.d.Reply = m.number() + " is not acknowledged"
 		return
 	}
-	m.unack(c.Actor, "un-acknowledged"+via(c.Via))
+	if c.ByItself && m.saidElsewhere(c) {
+		m.note(EntryNote, c.Actor, fmt.Sprintf("un-acknowledged%s by a timer; here %s still has it", via(c.Via), m.in.AcknowledgedBy))
+		m.d.Reply = fmt.Sprintf("%s stays acknowledged by %s", m.number(), m.in.AcknowledgedBy)
+		return
+	}
+	why := "un-acknowledged" + via(c.Via)
+	if c.ByItself {
+		why += " by a timer"
+	}
+	m.unack(c.Actor, why)
 	m.d.Reply = m.number() + " is triggered again; its tiers are told anew"
 	if m.paused() {
 		m.d.Reply = m.number() + " is triggered again, and " + m.pausedText() + "; its tiers are told anew when that ends"
 	}
+}
+
+// saidElsewhere reports that whoever has the incident did not say so at the far end that a command comes from. What a
+// timer there takes back is only what was said there: a person who said it here has not let go of it.
+func (m *machine) saidElsewhere(c Command) bool {
+	switch {
+	case m.in.State != IncidentAcknowledged || m.in.AcknowledgedVia == "":
+		return false
+	case m.in.AcknowledgedVia != c.Via:
+		return true
+	}
+	return m.in.AcknowledgedFrom != c.From && m.in.AcknowledgedFrom != "" && c.From != "" // another account there
 }
 
 // unack puts the incident back to triggered and begins a new round at once.
@@ -130,6 +152,7 @@ func (m *machine) unack(actor, why string) {
 	}
 	m.in.State = IncidentTriggered
 	m.in.AcknowledgedAt, m.in.AcknowledgedBy, m.in.SnoozedUntil, m.in.UntilClear = time.Time{}, "", time.Time{}, nil
+	m.in.AcknowledgedVia, m.in.AcknowledgedFrom = "", ""
 	m.note(kind, actor, why)
 	m.in.Anchor, m.in.Repeats = m.now, 0
 	m.beginRound()
@@ -231,7 +254,7 @@ func (m *machine) assign(c Command) {
 	}
 	m.in.Assignee = c.User
 	if m.in.State == IncidentAcknowledged {
-		m.in.AcknowledgedBy = c.User
+		m.in.AcknowledgedBy, m.in.AcknowledgedVia, m.in.AcknowledgedFrom = c.User, c.Via, c.From
 	}
 	m.note(EntryAssigned, c.Actor, "assigned to "+c.User)
 	m.replyAll(Reply{What: string(EntryAssigned), Text: fmt.Sprintf("Assigned to %s by %s", c.User, c.Actor), At: m.now})

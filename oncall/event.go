@@ -41,6 +41,8 @@ type Command struct {
 	Via   string // "slack", "api", "link"
 	// From is the endpoint whose far end reports what a person did there, "" for none: it is not told of it again.
 	From Endpoint
+	// ByItself says that nobody did it in person: a timer of the far end's.
+	ByItself bool
 	// Delivery is the key of the page that was answered, "" where that is not known. A drill wants to know.
 	Delivery string
 	Until    time.Time // snooze; zero with UntilClear: ClearWithin from now

@@ -36,7 +36,11 @@ type Incident struct {
 	TriggeredAt    time.Time `json:"triggered_at"`
 	AcknowledgedAt time.Time `json:"acknowledged_at,omitzero"`
 	AcknowledgedBy string    `json:"acknowledged_by,omitempty"`
-	SnoozedUntil   time.Time `json:"snoozed_until,omitzero"`
+	// AcknowledgedVia is the way in by which whoever has it said so last, "" where an earlier version took it;
+	// AcknowledgedFrom the endpoint whose far end reported that, if one did.
+	AcknowledgedVia  string    `json:"acknowledged_via,omitempty"`
+	AcknowledgedFrom Endpoint  `json:"acknowledged_from,omitempty"`
+	SnoozedUntil     time.Time `json:"snoozed_until,omitzero"`
 	// UntilClear ends the snooze earlier: when no firing alert matches any more. nil: only SnoozedUntil does.
 	UntilClear  amlabels.Matchers `json:"until_clear,omitempty"`
 	PausedSince time.Time         `json:"paused_since,omitzero"` // since when all its firing alerts are muted; zero: it goes on

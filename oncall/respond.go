@@ -151,7 +151,7 @@ func (m *machine) reopen(changes []AlertChange) {
 	m.in.Reopens++
 	at := m.in.ResolvedAt
 	m.in.State, m.in.ResolvedAt, m.in.ResolvedBy = IncidentTriggered, time.Time{}, ""
-	m.in.AcknowledgedAt, m.in.AcknowledgedBy = time.Time{}, ""
+	m.in.AcknowledgedAt, m.in.AcknowledgedBy, m.in.AcknowledgedVia, m.in.AcknowledgedFrom = time.Time{}, "", "", ""
 	m.in.Anchor, m.in.Repeats = m.now, 0
 	m.beginRound()
 	m.visible = true

@@ -210,9 +210,10 @@ func (h *Hooks) command(r report, in oncall.Incident) (c oncall.Command, ok bool
 	case didAcknowledge: // by nobody in person: that is no "I have it"
 		c.Kind = oncall.CmdAcknowledge
 		return c, person && in.Open()
-	case didUnacknowledge: // also by a timeout there: nobody has it any more, as far as anybody knows
-		c.Kind = oncall.CmdUnacknowledge
+	case didUnacknowledge: // also by a timeout there: the core knows whether that takes anything back
+		c.Kind, c.ByItself = oncall.CmdUnacknowledge, !person
 		if in.State == oncall.IncidentSnoozed {
+			c.ByItself = false
 			note(fmt.Sprintf("un-acknowledged in %s; here it stays snoozed", vendor))
 		}
 		return c, in.State == oncall.IncidentAcknowledged || in.State == oncall.IncidentSnoozed

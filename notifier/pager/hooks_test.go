@@ -51,6 +51,9 @@ func (a *acts) Act(_ context.Context, number int64, c oncall.Command, request st
 		return oncall.Decision{}, errors.New("without an identity it would act twice")
 	}
 	a.done = append(a.done, strings.Trim(fmt.Sprintf("#%d %s as %s via %s from %s %s", number, c.Kind, c.Actor, c.Via, c.From, c.Text), " "))
+	if c.ByItself {
+		a.done = append(a.done, "by itself")
+	}
 	return oncall.Decision{Reply: "done"}, nil
 }
 
@@ -119,7 +122,7 @@ func TestPagerDutyReports(t *testing.T) {
 		{"our own acknowledgement", "duty", event("incident.acknowledged", ours, about(1)), 200, ""},
 		{"acknowledged by nobody", "duty", event("incident.acknowledged", "null", about(1)), 200, ""},
 		{"unacknowledged", "duty", event("incident.unacknowledged", ana, about(2)), 200, "#2 unacknowledge as ana via PagerDuty from pagerduty_configs:duty/0"},
-		{"unacknowledged by a timeout", "duty", event("incident.unacknowledged", timer, about(2)), 200, "#2 unacknowledge as PagerDuty via PagerDuty from pagerduty_configs:duty/0"},
+		{"unacknowledged by a timeout", "duty", event("incident.unacknowledged", timer, about(2)), 200, "#2 unacknowledge as PagerDuty via PagerDuty from pagerduty_configs:duty/0\nby itself"},
 		{"unacknowledged while snoozed", "duty", event("incident.unacknowledged", "null", about(3)), 200, "#3 note as PagerDuty via PagerDuty from pagerduty_configs:duty/0 un-acknowledged in PagerDuty; here it stays snoozed"},
 		{"unacknowledged when it is not", "duty", event("incident.unacknowledged", ana, about(1)), 200, ""},
 		{"resolved", "duty", event("incident.resolved", ana, about(2)), 200, "#2 resolve as ana via PagerDuty from pagerduty_configs:duty/0"},
@@ -227,7 +230,7 @@ func TestOpsgenieReports(t *testing.T) {
 		{"our own", report("Acknowledge", "tocsin-7d3f-1", "ana (tocsin)"), nil, 200, ""},
 		{"our own, of nobody", report("Acknowledge", "tocsin-7d3f-1", "tocsin"), nil, 200, ""},
 		{"by a policy", report("Close", "tocsin-7d3f-1", "System"), nil, 200, ""},
-		{"unacknowledged", report("UnAcknowledge", "tocsin-7d3f-2", "System"), nil, 200, "#2 unacknowledge as Opsgenie " + from},
+		{"unacknowledged", report("UnAcknowledge", "tocsin-7d3f-2", "System"), nil, 200, "#2 unacknowledge as Opsgenie " + from + "\nby itself"},
 		{"noted", report("AddNote", "tocsin-7d3f-2", "ana"), nil, 200, "#2 note as ana " + from + " n"},
 		{"assigned", report("AssignOwnership", "tocsin-7d3f-2", "ana"), nil, 200, "#2 note as ana " + from + " assigned to chen in Opsgenie"},
 		{"something else", report("AddTags", "tocsin-7d3f-2", "ana"), nil, 200, ""},
