@@ -58,8 +58,10 @@ func (t *tx) carry(c *oncall.Claim, from candidate, now time.Time) (int, error) 
 	case c.Lane != "":
 		return t.exec(become+oldest, d.Key, at, from.queue, micros(now), d.Key)
 	case (d.Kind == oncall.KindEdit || d.Kind == oncall.KindReply) && c.Posted != "":
-		return t.exec(become+` and d.kind = $7 and exists (select 1 from deliveries m where m.incident = d.incident and m.endpoint = d.endpoint
-				and m.kind = 'message' and m.state = 'delivered' and (m.key = $6 or m.bundle = $6))`+oldest,
+		// The message is found by its incident, and not by its endpoint or bundle: those have thousands.
+		return t.exec(become+` and d.kind = $7 and exists (select 1 from deliveries m where m.incident = d.incident
+				and m.endpoint || '' = d.endpoint and m.kind = 'message' and m.state = 'delivered'
+				and case when m.bundle <> '' then m.bundle else m.key end = $6)`+oldest,
 			d.Key, at, from.queue, micros(now), d.Key, c.Posted, string(d.Kind))
 	}
 	return 0, nil
@@ -74,7 +76,7 @@ func (t *tx) loadPosted(c *oncall.Claim) error {
 	d := &c.Delivery
 	var carrier string
 	_, err := one(t, `select case when bundle <> '' then bundle when bundled > 0 then key else '' end from deliveries
-		where incident = $1 and endpoint = $2 and kind = 'message' and state = 'delivered' order by seq desc limit 1`,
+		where `+ofIncident+` and kind = 'message' and state = 'delivered' order by seq desc limit 1`,
 		[]any{d.Incident, string(d.Endpoint.ThreadOf())}, &carrier)
 	if err != nil || carrier == "" {
 		return err
@@ -92,10 +94,10 @@ func (t *tx) movePosted(d *oncall.Delivery, remote string) error {
 	if d.Kind != oncall.KindEdit || remote == "" {
 		return nil
 	}
-	return t.exec1(`update deliveries set remote = $1 where remote <> $1 and key = (
+	return t.exec1(`update deliveries set remote = $3 where remote <> $3 and key = (
 		select case when bundle <> '' then bundle when bundled > 0 then key else '' end from deliveries
-		where incident = $2 and endpoint = $3 and kind = 'message' and state = 'delivered' order by seq desc limit 1)`,
-		remote, d.Incident, string(d.Endpoint))
+		where `+ofIncident+` and kind = 'message' and state = 'delivered' order by seq desc limit 1)`,
+		d.Incident, string(d.Endpoint), remote)
 }
 
 // Bundle returns what a delivery carries or carried, as it stands, oncall's not_found where it carries nothing.
@@ -218,7 +220,7 @@ func (s *Store) SettleBundle(ctx context.Context, w oncall.Write, carrier string
 
 // carried returns the keys of some members of a bundle.
 func (t *tx) carried(carrier, which string, limit int) (keys []string, err error) {
-	err = each(t, "select key from deliveries where bundle = $1 and bundle <> '' and "+which+" order by incident limit $2",
+	err = each(t, "select key from deliveries where bundle = $1 and bundle <> '' and "+which+" order by incident limit $2 + 0",
 		[]any{carrier, limit}, func(r *sql.Rows) error {
 			var key string
 			err := r.Scan(&key)

@@ -146,12 +146,13 @@ func (t *tx) waitingQueues() ([]string, error) {
 	return qs, err
 }
 
-// candidates appends up to n deliveries of one queue that may be claimed, the most pressing first.
+// candidates appends up to n deliveries of one queue that may be claimed, the most pressing first. The sum in the limit
+// keeps SQLite from planning the statement anew each time that one is bound.
 func (t *tx) candidates(all []candidate, queue string, epoch int64, now time.Time, n int) ([]candidate, error) {
 	err := each(t, `select d.key, d.incident, d.seq, d.endpoint, d.priority, d.next_at from deliveries d
 		where d.queue = $1 and d.state in ('queued', 'sending') and d.bundle = ''
 			and (d.state = 'queued' and d.next_at <= $2 or d.state = 'sending' and d.epoch < $3)`+oldest+`
-		order by d.priority, d.next_at, d.incident, d.seq limit $4`,
+		order by d.priority, d.next_at, d.incident, d.seq limit $4 + 0`,
 		[]any{queue, micros(now), epoch, n}, func(r *sql.Rows) error {
 			c := candidate{queue: queue}
 			err := r.Scan(&c.key, &c.incident, &c.seq, (*string)(&c.endpoint), &c.priority, &c.nextAt)
@@ -161,6 +162,10 @@ func (t *tx) candidates(all []candidate, queue string, epoch int64, now time.Tim
 	return all, err
 }
 
+// ofIncident restricts a select of deliveries to those of the incident $1 at the endpoint $2. SQLite must find them by
+// their incident, which has a few, and not in the index of what an endpoint took, which has its whole history.
+const ofIncident = "incident = $1 and endpoint || '' = $2"
+
 // loadClaim returns a claimed delivery with what its sender must know.
 func (t *tx) loadClaim(c candidate) (oncall.Claim, error) {
 	d, _, err := loadDelivery(t, c.key)
@@ -168,11 +173,11 @@ func (t *tx) loadClaim(c candidate) (oncall.Claim, error) {
 	if err != nil || d.Kind.Asks() && !d.Endpoint.Integration() {
 		return claim, err // a page stands by itself
 	}
-	if _, err := one(t, `select remote from deliveries where incident = $1 and endpoint = $2 and kind in ('message', 'edit') and state = 'delivered'
+	if _, err := one(t, "select remote from deliveries where "+ofIncident+` and kind in ('message', 'edit') and state = 'delivered'
 		and remote <> '' order by seq desc limit 1`, []any{d.Incident, string(d.Endpoint.ThreadOf())}, &claim.Thread); err != nil {
 		return claim, err
 	}
-	if _, err := one(t, `select coalesce(max(revision), 0) from deliveries where incident = $1 and endpoint = $2
+	if _, err := one(t, "select coalesce(max(revision), 0) from deliveries where "+ofIncident+`
 		and kind in ('message', 'edit') and state = 'delivered'`, []any{d.Incident, string(d.Endpoint)}, &claim.Shown); err != nil {
 		return claim, err
 	}
