@@ -314,7 +314,7 @@ func (t *tx) settle(key string, carrier oncall.Delivery, a oncall.Attempt, now t
 	}
 	d.Status, d.Error, d.Excerpt, d.Remote, d.Attempts = a.Status, a.Error, a.Excerpt, a.Remote, a.Number
 	entry := oncall.AttemptEntry(d, a)
-	if err := t.addTimeline(oncall.Incident{Number: d.Incident, State: oncall.IncidentTriggered}, []oncall.TimelineEntry{entry}, now); err != nil {
+	if err := t.noteAttempt(d.Incident, entry, now); err != nil {
 		return err
 	}
 	if decide == nil {

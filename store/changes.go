@@ -18,7 +18,7 @@ func (s *Store) ApplyAlertChanges(ctx context.Context, w oncall.Write, limit int
 	place func(oncall.AlertChange) oncall.Place,
 	decide func(oncall.Incident, []oncall.AlertChange) (oncall.Decision, error)) (consumed int, err error) {
 	return do(ctx, s, w, func(t *tx) (int, error) {
-		a := &application{t: t, now: w.Now, place: place, decide: decide,
+		a := &application{t: t, rows: t.newRows(), now: w.Now, place: place, decide: decide,
 			byPlace: map[string]*target{}, byNumber: map[int64]*target{}, firing: map[oncall.Fingerprint][]*target{}}
 		changes, err := t.takeChanges(limit)
 		if err != nil || len(changes) == 0 {
@@ -33,6 +33,9 @@ func (s *Store) ApplyAlertChanges(ctx context.Context, w oncall.Write, limit int
 			if err := a.settle(g); err != nil {
 				return 0, err
 			}
+		}
+		if err := a.rows.flush(); err != nil {
+			return 0, err
 		}
 		return len(changes), a.finish()
 	})
@@ -79,6 +82,8 @@ type application struct {
 	byPlace  map[string]*target
 	byNumber map[int64]*target
 	firing   map[oncall.Fingerprint][]*target // who holds an alert firing: in the store, or since this run
+
+	rows *incidentRows // of new incidents, while several share statements
 
 	last  int64 // last number given to an incident; 0: not read yet
 	given int64 // numbers given in this run
@@ -278,8 +283,7 @@ func (a *application) settle(g *target) error {
 		return err
 	}
 	a.given++
-	_, err = a.t.apply(in, d, a.now) // a new incident has nothing to take back
-	return err
+	return a.t.applyNew(a.rows, in, d, a.now)
 }
 
 // fresh returns an incident that does not exist yet, with the next number.

@@ -61,7 +61,7 @@ func (t *tx) confirmDelivery(w oncall.Write, key string, a oncall.Attempt, state
 	}
 	t.mine.Deliveries = true
 	entry := oncall.AttemptEntry(d, a)
-	if err := t.addTimeline(oncall.Incident{Number: d.Incident, State: oncall.IncidentTriggered}, []oncall.TimelineEntry{entry}, w.Now); err != nil {
+	if err := t.noteAttempt(d.Incident, entry, w.Now); err != nil {
 		return err
 	}
 	if decide == nil {

@@ -33,8 +33,8 @@ func (t *tx) decide(number int64, now time.Time, decide func(oncall.Incident) (o
 // apply writes a decision that changes something about in. It reports false, with nothing written, when a
 // delivery that it takes back was attempted by now.
 func (t *tx) apply(in oncall.Incident, d oncall.Decision, now time.Time) (ok bool, err error) {
-	if d.Incident.Number != in.Number || d.Incident.Key != in.Key {
-		return false, oncall.Errorf(oncall.CodeInternal, "a decision about incident #%d came back as #%d", in.Number, d.Incident.Number)
+	if err := about(in, d); err != nil {
+		return false, err
 	}
 	if len(d.Drop) > 0 { // first, so that nothing else is to be undone
 		err = t.under("taking_back", func() error { return t.drop(in.Number, d.Drop, now) })
@@ -45,22 +45,91 @@ func (t *tx) apply(in oncall.Incident, d oncall.Decision, now time.Time) (ok boo
 			return false, err
 		}
 	}
-	if err := t.putIncident(in, d.Incident, now); err != nil {
+	r := t.newRows()
+	if err := t.put(r, in, d, now); err != nil {
 		return false, err
 	}
-	if err := t.putIncidentAlerts(in, d.Alerts); err != nil {
-		return false, err
-	}
-	if err := t.addDeliveries(in, d.Deliveries, now, d.Incident.Drill == nil); err != nil {
-		return false, err
-	}
-	if err := t.addTimeline(in, d.Timeline, now); err != nil {
+	if err := r.flush(); err != nil {
 		return false, err
 	}
 	if err := t.putChecks(d.Checks); err != nil {
 		return false, err
 	}
 	return true, t.requeue(d.Requeue)
+}
+
+// put writes what a decision changes but for what it takes back and hands back. Rows may be left in r.
+func (t *tx) put(r *incidentRows, in oncall.Incident, d oncall.Decision, now time.Time) error {
+	if err := t.putIncident(r.incidents, in, d.Incident, now); err != nil {
+		return err
+	}
+	if err := t.putIncidentAlerts(r.alerts, in, d.Alerts); err != nil {
+		return err
+	}
+	if err := t.addDeliveries(r.deliveries, in, d.Deliveries, now, d.Incident.Drill == nil); err != nil {
+		return err
+	}
+	return t.addTimeline(r.timeline, in, d.Timeline, now)
+}
+
+// about reports a decision that is not about in.
+func about(in oncall.Incident, d oncall.Decision) error {
+	if d.Incident.Number != in.Number || d.Incident.Key != in.Key {
+		return oncall.Errorf(oncall.CodeInternal, "a decision about incident #%d came back as #%d", in.Number, d.Incident.Number)
+	}
+	return nil
+}
+
+// applyNew is apply for a new incident among many, whose rows share statements with theirs: until r.flush nobody finds
+// them, and whoever decides about it again must flush before.
+func (t *tx) applyNew(r *incidentRows, in oncall.Incident, d oncall.Decision, now time.Time) error {
+	if len(d.Requeue)+len(d.Drop)+len(d.Checks) > 0 {
+		_, err := t.apply(in, d, now) // a new incident has nothing to take back
+		return err
+	}
+	if err := about(in, d); err != nil {
+		return err
+	}
+	if err := t.put(r, in, d, now); err != nil {
+		return err
+	}
+	if r.held++; r.held < insertRows[0] {
+		return nil
+	}
+	return r.flush()
+}
+
+// incidentRows are the new rows of incidents that wait to be written. They belong to one use case.
+type incidentRows struct {
+	incidents, alerts, deliveries, timeline *inserter
+	held                                    int // incidents since the last flush
+}
+
+func (t *tx) newRows() *incidentRows {
+	r := &incidentRows{
+		incidents: t.insert("incidents", "number", "key", "escalation", "group_key", "place", "state", "next_at", "resolved_at", "revision", "drill", "doc"),
+		alerts:    t.insert("incident_alerts", "incident", "fingerprint", "seq", "state", "doc"),
+		deliveries: t.insert("deliveries", "key", "incident", "seq", "endpoint", "kind", "round", "tier", "target", "person", "priority", "body",
+			"state", "epoch", "attempts", "created_at", "next_at", "first_attempt_at", "done_at", "status", "error", "excerpt", "remote", "revision", "queue"),
+		timeline: t.insert("timeline", "incident", "seq", "at", "kind", "doc"),
+	}
+	r.alerts.tail = " on conflict (incident, fingerprint) do update set state = excluded.state, doc = excluded.doc"
+	r.deliveries.tail = " on conflict (key) do nothing"
+	for _, b := range []*inserter{r.alerts, r.deliveries, r.timeline} {
+		b.before = r.incidents
+	}
+	return r
+}
+
+// flush writes what waits.
+func (r *incidentRows) flush() error {
+	r.held = 0
+	for _, b := range []*inserter{r.incidents, r.alerts, r.deliveries, r.timeline} {
+		if err := b.flush(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 var errAttempted = errors.New("a delivery that was to be taken back was attempted")
@@ -95,7 +164,7 @@ func (t *tx) drop(incident int64, drops []oncall.Drop, now time.Time) error {
 }
 
 // putIncident writes the document. in is what was loaded: without state it is new.
-func (t *tx) putIncident(in, next oncall.Incident, now time.Time) error {
+func (t *tx) putIncident(b *inserter, in, next oncall.Incident, now time.Time) error {
 	doc, err := encode(next)
 	if err != nil {
 		return err
@@ -108,9 +177,7 @@ func (t *tx) putIncident(in, next oncall.Incident, now time.Time) error {
 		}
 	}
 	if in.State == "" {
-		return t.exec1(`insert into incidents (number, key, escalation, group_key, place, state, next_at, resolved_at, revision, drill, doc)
-			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
-			in.Number, in.Key, in.Escalation, in.GroupKey, placeOf(in.Escalation, in.GroupKey),
+		return b.add(in.Number, in.Key, in.Escalation, in.GroupKey, placeOf(in.Escalation, in.GroupKey),
 			string(next.State), dueMicros(next.NextAt), resolved, next.Revision, drillColumn(next.Drill != nil), doc)
 	}
 	return t.exec1("update incidents set state = $1, next_at = $2, resolved_at = $3, revision = $4, doc = $5 where number = $6",
@@ -119,7 +186,7 @@ func (t *tx) putIncident(in, next oncall.Incident, now time.Time) error {
 
 func placeOf(escalation, groupKey string) string { return hash(escalation, groupKey) }
 
-func (t *tx) putIncidentAlerts(in oncall.Incident, alerts []oncall.IncidentAlert) error {
+func (t *tx) putIncidentAlerts(b *inserter, in oncall.Incident, alerts []oncall.IncidentAlert) error {
 	if len(alerts) == 0 {
 		return nil
 	}
@@ -129,8 +196,6 @@ func (t *tx) putIncidentAlerts(in oncall.Incident, alerts []oncall.IncidentAlert
 			return err
 		}
 	}
-	b := t.insert("incident_alerts", "incident", "fingerprint", "seq", "state", "doc")
-	b.tail = " on conflict (incident, fingerprint) do update set state = excluded.state, doc = excluded.doc"
 	written := map[oncall.Fingerprint]bool{}
 	for i, a := range alerts {
 		if a.Fingerprint == "" {
@@ -150,11 +215,11 @@ func (t *tx) putIncidentAlerts(in oncall.Incident, alerts []oncall.IncidentAlert
 			return err
 		}
 	}
-	return b.flush()
+	return nil
 }
 
-// addTimeline appends entries to the incident's record.
-func (t *tx) addTimeline(in oncall.Incident, entries []oncall.TimelineEntry, now time.Time) error {
+// addTimeline appends entries to the incident's record. They may be left in b.
+func (t *tx) addTimeline(b *inserter, in oncall.Incident, entries []oncall.TimelineEntry, now time.Time) error {
 	if len(entries) == 0 {
 		return nil
 	}
@@ -164,7 +229,6 @@ func (t *tx) addTimeline(in oncall.Incident, entries []oncall.TimelineEntry, now
 			return err
 		}
 	}
-	b := t.insert("timeline", "incident", "seq", "at", "kind", "doc")
 	for i, e := range entries {
 		if e.At.IsZero() {
 			e.At = now
@@ -176,6 +240,15 @@ func (t *tx) addTimeline(in oncall.Incident, entries []oncall.TimelineEntry, now
 		if err := b.add(in.Number, last+1+int64(i), micros(e.At), string(e.Kind), doc); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// noteAttempt appends an entry for an attempt.
+func (t *tx) noteAttempt(incident int64, e oncall.TimelineEntry, now time.Time) error {
+	b := t.insert("timeline", "incident", "seq", "at", "kind", "doc")
+	if err := t.addTimeline(b, oncall.Incident{Number: incident, State: oncall.IncidentTriggered}, []oncall.TimelineEntry{e}, now); err != nil {
+		return err
 	}
 	return b.flush()
 }

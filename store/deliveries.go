@@ -86,9 +86,9 @@ func (s *Store) Delivery(ctx context.Context, key string) (d oncall.Delivery, er
 	return d, err
 }
 
-// addDeliveries queues the deliveries of a decision, in order. One whose key exists is there already.
+// addDeliveries queues the deliveries of a decision, in order. One whose key exists is there already. They may be left in b.
 // bundled: those that ask may go together with others, which those of a drill must not.
-func (t *tx) addDeliveries(in oncall.Incident, ds []oncall.Delivery, now time.Time, bundled bool) error {
+func (t *tx) addDeliveries(b *inserter, in oncall.Incident, ds []oncall.Delivery, now time.Time, bundled bool) error {
 	if len(ds) == 0 {
 		return nil
 	}
@@ -99,9 +99,6 @@ func (t *tx) addDeliveries(in oncall.Incident, ds []oncall.Delivery, now time.Ti
 			return err
 		}
 	}
-	b := t.insert("deliveries", "key", "incident", "seq", "endpoint", "kind", "round", "tier", "target", "person", "priority", "body",
-		"state", "epoch", "attempts", "created_at", "next_at", "first_attempt_at", "done_at", "status", "error", "excerpt", "remote", "revision", "queue")
-	b.tail = " on conflict (key) do nothing"
 	for i, d := range ds {
 		if d.State == "" {
 			d.State = oncall.DeliveryQueued
@@ -112,7 +109,7 @@ func (t *tx) addDeliveries(in oncall.Incident, ds []oncall.Delivery, now time.Ti
 		if d.NextAt.IsZero() {
 			d.NextAt = d.CreatedAt
 		}
-		if d.Kind == oncall.KindEdit {
+		if d.Kind == oncall.KindEdit && in.State != "" {
 			if err := b.flush(); err != nil { // the one that it replaces may be of this decision
 				return err
 			}
@@ -126,15 +123,12 @@ func (t *tx) addDeliveries(in oncall.Incident, ds []oncall.Delivery, now time.Ti
 			return err
 		}
 	}
-	return b.flush()
+	return nil
 }
 
 // replaceEdit removes the edit that waits for the same message unattempted: d will show the latest state
 // too. d becomes due when the removed one was, or edits in a storm would put each other off for ever.
 func (t *tx) replaceEdit(in oncall.Incident, d *oncall.Delivery) error {
-	if in.State == "" {
-		return nil
-	}
 	var due int64
 	replaced, err := one(t, `delete from deliveries where incident = $1 and endpoint = $2 and kind = 'edit'
 		and state = 'queued' and attempts = 0 and key <> $3 returning next_at`,
@@ -193,7 +187,7 @@ func (t *tx) finishDelivery(w oncall.Write, key string, a oncall.Attempt, state 
 	t.mine.Deliveries = true // the next one to this endpoint may go
 	if d.Kind != oncall.KindEdit || state != oncall.DeliveryDelivered && state != oncall.DeliveryQueued || state == oncall.DeliveryDelivered && a.Error != "" {
 		entry := oncall.AttemptEntry(d, a)
-		if err := t.addTimeline(oncall.Incident{Number: d.Incident, State: oncall.IncidentTriggered}, []oncall.TimelineEntry{entry}, w.Now); err != nil {
+		if err := t.noteAttempt(d.Incident, entry, w.Now); err != nil {
 			return err
 		}
 	}

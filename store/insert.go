@@ -30,12 +30,13 @@ func (d dialect) holders(first, n int) string {
 // inserter collects rows of one table and inserts many with one statement, which over a network is the
 // difference between seconds and minutes. It belongs to one use case.
 type inserter struct {
-	t     *tx
-	head  string // insert into … values
-	tail  string // on conflict …
-	width int
-	args  []any
-	wrote int // rows inserted by flush so far
+	t      *tx
+	head   string // insert into … values
+	tail   string // on conflict …
+	width  int
+	args   []any
+	before *inserter // of the rows that these refer to, which are written first; nil: these refer to none that waits
+	wrote  int       // rows inserted by flush so far
 }
 
 // insertRows is how many rows go into one statement. Fixed sizes keep the number of prepared statements small.
@@ -49,10 +50,11 @@ func (t *tx) insert(table string, columns ...string) *inserter {
 	}
 }
 
-// add takes one row; it is written when there are enough, or by flush.
+// add takes one row; it is written when there are enough, or by flush. Those that refer to a row that waits wait with
+// it, or they would have it written with too few others.
 func (b *inserter) add(args ...any) error {
 	b.args = append(b.args, args...)
-	if len(b.args) < insertRows[0]*b.width {
+	if len(b.args) < insertRows[0]*b.width || b.before != nil && len(b.before.args) > 0 {
 		return nil
 	}
 	return b.flush()
@@ -60,6 +62,11 @@ func (b *inserter) add(args ...any) error {
 
 // flush writes the rows that were added.
 func (b *inserter) flush() error {
+	if b.before != nil && len(b.args) > 0 {
+		if err := b.before.flush(); err != nil {
+			return err
+		}
+	}
 	args := b.args
 	b.args = nil
 	for _, n := range insertRows {

@@ -43,6 +43,8 @@ func Run(t *testing.T, fresh func(testing.TB) Database) {
 		{"changes/merged", testMerged},
 		{"changes/failing decision", testFailingChanges},
 		{"changes/long names", testLongNames},
+		{"changes/many new", testManyNew},
+		{"changes/many new and a failure", testManyNewFail},
 		{"incidents/update", testUpdate},
 		{"incidents/rollback", testRollback},
 		{"incidents/request", testRequest},
