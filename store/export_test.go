@@ -198,12 +198,43 @@ func (s *Store) CommitsOf(t testing.TB, n, changes int) int {
 			return nil
 		}
 	}
-	for _, err := range s.queued(t, bulk, fs) {
+	for _, err := range s.queued(t, func(int) bool { return true }, fs) {
 		if err != nil {
 			t.Error(err)
 		}
 	}
 	return len(seen)
+}
+
+// BesideBulk has an urgent use case come while the first of n others runs, which takes a while, and returns which of
+// them were in the transaction of the urgent one.
+func (s *Store) BesideBulk(t testing.TB, n int, while time.Duration) (beside []int) {
+	t.Helper()
+	var urgent *tx
+	var wg sync.WaitGroup
+	of := make([]*tx, n)
+	fs := make([]func(*tx) error, n)
+	for i := range fs {
+		fs[i] = func(x *tx) error {
+			of[i] = x
+			if i == 0 {
+				wg.Go(func() { s.raw(t, true, func(x *tx) error { urgent = x; return nil }) }) //nolint:errcheck // it returns nil
+				for s.waiting() != n {
+					runtime.Gosched()
+				}
+				<-time.After(while)
+			}
+			return nil
+		}
+	}
+	s.queued(t, bulk, fs)
+	wg.Wait()
+	for i, x := range of {
+		if x == urgent {
+			beside = append(beside, i)
+		}
+	}
+	return beside
 }
 
 // During calls f in the middle of a use case and returns what became of it.

@@ -297,6 +297,15 @@ func TestTransactionsAreBounded(t *testing.T) {
 	}
 }
 
+// Whoever is urgent waits for what runs, and for nothing else that is not urgent, if that takes long.
+func TestUrgentWaitsForLittle(t *testing.T) {
+	s := openSQLite(t, t.TempDir(), quiet)
+	defer s.Close() //nolint:errcheck // a test's
+	if got := s.BesideBulk(t, 4, 30*time.Millisecond); fmt.Sprint(got) != "[0]" {
+		t.Errorf("the use cases %v were committed with an urgent one", got)
+	}
+}
+
 // TestHoldRenews holds a shard for an hour of fake time: alive_at follows, and nothing is lost.
 func TestHoldRenews(t *testing.T) {
 	dir := t.TempDir()

@@ -13,14 +13,16 @@ import (
 )
 
 const (
-	maxChanges = 2000 // a transaction takes no further use case beyond this many written rows
-	maxRuns    = 5    // how often a use case runs when it loses against another process
+	maxChanges = 2000                  // a transaction takes no further use case beyond this many written rows
+	maxBulk    = 25 * time.Millisecond // nor one that is not urgent when those took that long: whoever is urgent waits for the commit of all
+	maxRuns    = 5                     // how often a use case runs when it loses against another process
 )
 
 // job is one use case that waits for its commit.
 type job struct {
 	run  func(*tx) error
 	done chan error // buffered: the answer never waits for a caller that left
+	bulk bool       // it is not urgent
 	runs int        // owned by the writer's goroutine
 }
 
@@ -62,7 +64,7 @@ func (w *writer) submit(ctx context.Context, urgent bool, run func(*tx) error) e
 	if err := ctx.Err(); err != nil {
 		return &oncall.Error{Code: oncall.CodeUnavailable, Message: "nothing was written", Cause: context.Cause(ctx)}
 	}
-	j := &job{run: run, done: make(chan error, 1)}
+	j := &job{run: run, done: make(chan error, 1), bulk: !urgent}
 	w.mu.Lock()
 	if w.closed {
 		w.mu.Unlock()
@@ -113,12 +115,12 @@ func (w *writer) withdraw(j *job) bool {
 	return false
 }
 
-// next takes the next job from the queue, urgent ones first; nil if there is none.
-func (w *writer) next() *job {
+// next takes the next job from the queue, urgent ones first, bulk ones only if they may; nil if there is none.
+func (w *writer) next(bulk bool) *job {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, q := range []*[]*job{&w.urgent, &w.bulk} {
-		if len(*q) > 0 {
+		if len(*q) > 0 && (bulk || q == &w.urgent) {
 			j := (*q)[0]
 			(*q)[0] = nil
 			*q = (*q)[1:]
@@ -140,7 +142,7 @@ func (w *writer) close() {
 func (w *writer) loop() {
 	defer close(w.stopped)
 	for {
-		for j := w.next(); j != nil; j = w.next() {
+		for j := w.next(true); j != nil; j = w.next(true) {
 			w.commitWith(j)
 		}
 		w.mu.Lock()
@@ -160,24 +162,24 @@ func (w *writer) loop() {
 // a transaction of its own, so that they cannot lose against each other's locks.
 func (w *writer) commitWith(j *job) {
 	first := true
-	again := w.transaction(func() *job {
+	again := w.transaction(func(bulk bool) *job {
 		if first {
 			first = false
 			return j
 		}
-		return w.next()
+		return w.next(bulk)
 	})
 	for len(again) > 0 {
 		j, again = again[0], again[1:]
 		alone := j
-		more := w.transaction(func() *job { j := alone; alone = nil; return j })
+		more := w.transaction(func(bool) *job { j := alone; alone = nil; return j })
 		again = append(again, more...)
 	}
 }
 
-// transaction runs and commits jobs until there is none, or until it is full. It returns those that must
-// run again.
-func (w *writer) transaction(next func() *job) (again []*job) {
+// transaction runs and commits jobs until next has none, or until it is full. next is told whether bulk ones may come
+// along. It returns those that must run again.
+func (w *writer) transaction(next func(bulk bool) *job) (again []*job) {
 	began := time.Now()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -186,7 +188,7 @@ func (w *writer) transaction(next func() *job) (again []*job) {
 		w.failedWith(err)
 		w.m.observe(0, time.Since(began), true)
 		err = w.public(&dbError{err}, false)
-		for j := next(); j != nil; j = next() {
+		for j := next(true); j != nil; j = next(true) {
 			j.done <- err
 		}
 		return nil
@@ -195,13 +197,18 @@ func (w *writer) transaction(next func() *job) (again []*job) {
 		defer t.watch.Stop()
 	}
 	var good []*job
+	var bulk time.Duration // what the bulk ones took
 	for t.changes < maxChanges {
-		j := next()
+		j := next(bulk < maxBulk)
 		if j == nil {
 			break
 		}
 		j.runs++
+		start := time.Now()
 		err := t.attempt(j.run)
+		if j.bulk {
+			bulk += time.Since(start)
+		}
 		switch {
 		case t.broken != nil:
 			w.abandon(t, append(good, j), time.Since(began))
