@@ -127,6 +127,7 @@ type deliveryRun struct {
 	flying   map[string]bool // keys between claim and result, and bundles that are being settled
 	settlers int             // of those
 	results  chan result     // as large as maxInFlight and maxSettlers: it never blocks
+	pace     pace            // of claims
 	unsure   bool            // a claim failed: the store may have marked what nobody sends
 	leaveBy  time.Time       // the store works again after that: leave when nothing is under way, at the latest then
 }
@@ -168,7 +169,15 @@ func (r *deliveryRun) loop(ctx context.Context) error {
 			}
 			continue
 		}
+		if r.pace.next.After(time.Now()) {
+			if err := r.wait(ctx, r.pace.next, false); err != nil {
+				return err
+			}
+			continue
+		}
+		began := time.Now()
 		next, err := r.claim(ctx)
+		r.pace.spend(began, time.Now())
 		switch {
 		case errors.Is(err, oncall.ErrLeaseLost):
 			return oncall.ErrLeaseLost
