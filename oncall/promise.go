@@ -52,8 +52,13 @@ type Breach struct {
 	Period            // of the trigger; cut at what was asked about
 	Tier       int    `json:"tier"` // the last one that is told within the promise, or would have been; -1: none
 	Why        string `json:"why"`  // as of From
-	// Labels are those of an alert, beside the severity of the promise, for which it is broken; nil where none are needed.
+	// Labels are those of an alert, beside the severity of the promise, for which it is broken, as of From; nil where
+	// none are needed. Where the promise names no severity and it matters, it is there, "" for none at all.
 	Labels map[string]string `json:"labels,omitempty"`
+	// Doubtful says that no alert was found of which all that Why asks for is so: there may be none.
+	Doubtful bool `json:"doubtful,omitempty"`
+	// Number is that of an incident for which it is broken, where it says who begins in a round robin; 0: of any.
+	Number int64 `json:"number,omitempty"`
 }
 
 // Prove holds the promises of all escalations against what schedules, overrides, conditions and daytimes say, for

@@ -169,7 +169,8 @@ func (k *prover) prove(e Escalation) (breaches []Breach) {
 		endless := w.endless
 		w = w.walk(broken.From, w.number, true)
 		w.endless = endless
-		breaches = append(breaches, Breach{Escalation: e.Name, Period: broken, Tier: w.lastTier, Why: w.why(), Labels: w.alert.labels()})
+		like, sure := w.alert.witness()
+		breaches = append(breaches, Breach{Escalation: e.Name, Period: broken, Tier: w.lastTier, Why: w.why(), Labels: like, Doubtful: !sure, Number: w.counted()})
 	}
 	return breaches
 }

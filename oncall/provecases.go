@@ -37,7 +37,7 @@ func (e Escalation) known(m *amlabels.Matcher) (matches, ok bool) {
 	return m.Matches(e.Promise.Severity), true
 }
 
-// alertCases returns what alerts can be, first the one of which nothing matches; ok is false where there are too many.
+// alertCases returns what alerts can be, first those of which one was found; ok is false where there are too many.
 func (e Escalation) alertCases() (cases []alertCase, ok bool) {
 	unknown := map[matcherText]*amlabels.Matcher{}
 	take := func(ms amlabels.Matchers) {
@@ -65,18 +65,32 @@ func (e Escalation) alertCases() (cases []alertCase, ok bool) {
 			return nil, false
 		}
 	}
-	return cases, true
+	var doubtful []alertCase
+	cases = slices.DeleteFunc(cases, func(c alertCase) bool {
+		_, sure := c.witness()
+		if !sure {
+			doubtful = append(doubtful, c)
+		}
+		return !sure
+	})
+	return append(cases, doubtful...), true
 }
 
 // possible reports that there can be such an alert: a label that is known to equal something says what else matches it.
 func (c alertCase) possible(unknown map[matcherText]*amlabels.Matcher) bool {
 	for text, is := range c {
-		if !is || text.regexp {
+		value := text.value
+		switch {
+		case text.regexp && !is && text.value == ".*":
+			return false
+		case text.regexp && !is && text.value == ".+":
+			value = ""
+		case !is || text.regexp:
 			continue
 		}
 		for other, holds := range c {
 			_, negated := textOf(unknown[other])
-			if other.name == text.name && (unknown[other].Matches(text.value) != negated) != holds {
+			if other.name == text.name && (unknown[other].Matches(value) != negated) != holds {
 				return false
 			}
 		}
@@ -117,18 +131,4 @@ func (c alertCase) String() string {
 	}
 	slices.Sort(texts)
 	return strings.Join(texts, ", ")
-}
-
-// labels are those that such an alert is known to have.
-func (c alertCase) labels() map[string]string {
-	var ls map[string]string
-	for text, is := range c {
-		if is && !text.regexp {
-			if ls == nil {
-				ls = map[string]string{}
-			}
-			ls[text.name] = text.value
-		}
-	}
-	return ls
 }

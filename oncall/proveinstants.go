@@ -148,22 +148,23 @@ func distinct(ds []time.Duration) []time.Duration {
 	return slices.Compact(ds)
 }
 
-// sums returns zero, the steps, and what up to three of them make together, each once and none above limit; ok is
-// false where there are too many.
+// sums returns zero and what steps make together, however many of them, each once and none above limit; ok is false
+// where there are too many. Waits follow waits as often as rounds and tiers that fail follow each other.
 func sums(steps []time.Duration, limit time.Duration) (all []time.Duration, ok bool) {
 	seen := map[time.Duration]bool{0: true}
-	for range 3 {
-		all = slices.Collect(maps.Keys(seen))
-		if len(all)*len(steps) > maxInstants {
-			return nil, false
-		}
-		for _, a := range all {
+	for latest := []time.Duration{0}; len(latest) > 0; {
+		var further []time.Duration
+		for _, a := range latest {
 			for _, b := range steps {
-				if a+b <= limit {
-					seen[a+b] = true
+				if a+b <= limit && !seen[a+b] {
+					seen[a+b], further = true, append(further, a+b)
 				}
 			}
 		}
+		if len(seen)*len(steps) > maxInstants {
+			return nil, false
+		}
+		latest = further
 	}
 	return slices.Sorted(maps.Keys(seen)), true
 }

@@ -76,6 +76,17 @@ func (pr *proof) walk(at time.Time, number int, explain bool) *walk {
 	return w
 }
 
+// counted is the number of the incident as the machine counts, from 1 on; 0 where any will do.
+func (w *walk) counted() int64 {
+	switch {
+	case w.lines <= 1:
+		return 0
+	case w.number == 0:
+		return int64(w.lines)
+	}
+	return int64(w.number)
+}
+
 // step does what happens next; false: nothing does in time.
 func (w *walk) step() bool {
 	passed, at, ok := w.passedDue()

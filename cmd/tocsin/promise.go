@@ -38,6 +38,9 @@ func brokenPromises(plan *config.Plan, now time.Time, at string) (problems probl
 			lasts = "at least until"
 		}
 		like := alertFlags(promise, b)
+		if b.Doubtful {
+			more += "; no labels of such an alert were found, so that there may be none: make the conditions simpler, if so"
+		}
 		p := plan.EscalationAt[name].Errorf("escalation %q breaks its promise: of %s triggered at %s nobody is reached within %s: %s; that lasts %s %s%s",
 			name, what, instant(plan.Policy, name, b.From), promise.Within, b.Why, lasts, instant(plan.Policy, name, b.To), more)
 		problems = append(problems, p.WithHint("see: tocsin simulate --escalation '%s' --at %s%s%s", name, b.From.UTC().Format(time.RFC3339), like, at))
@@ -47,11 +50,20 @@ func brokenPromises(plan *config.Plan, now time.Time, at string) (problems probl
 
 // alertFlags are those with which simulate plays an alert through for which the promise is broken.
 func alertFlags(promise oncall.Promise, b oncall.Breach) (flags string) {
-	if promise.Severity != "" && promise.Severity != "critical" {
-		flags = fmt.Sprintf(" --severity '%s'", promise.Severity)
+	severity, needed := b.Labels["severity"]
+	if promise.Severity != "" {
+		severity, needed = promise.Severity, true
+	}
+	if needed && severity != "critical" {
+		flags = fmt.Sprintf(" --severity '%s'", severity)
 	}
 	for _, name := range slices.Sorted(maps.Keys(b.Labels)) {
-		flags += fmt.Sprintf(" --label '%s=%s'", name, b.Labels[name])
+		if name != "severity" {
+			flags += fmt.Sprintf(" --label '%s=%s'", name, b.Labels[name])
+		}
+	}
+	if b.Number > 0 {
+		flags += fmt.Sprintf(" --number %d", b.Number)
 	}
 	return flags
 }

@@ -23,8 +23,9 @@ type simulateCmd struct {
 	Escalation string         `required:"" placeholder:"NAME" help:"Which escalation takes the alert."`
 	At         string         `placeholder:"TIME" help:"When the alert fires: RFC 3339, or a local time such as 2026-01-05T17:30. Default: now."`
 	TimeZone   string         `name:"time-zone" placeholder:"ZONE" help:"Zone of a local --at, and of what is printed, such as Europe/Madrid. Default: UTC."`
-	Severity   string         `default:"critical" help:"Severity of the alert. Default: critical."`
+	Severity   string         `default:"critical" help:"Severity of the alert; empty: none. Default: critical."`
 	Label      []string       `placeholder:"NAME=VALUE" sep:"none" help:"More labels of the alert; repeatable."`
+	Number     int64          `placeholder:"N" help:"Number of the incident: it says who begins in a round robin. Default: 1."`
 	Ack        []string       `placeholder:"USER@DURATION" help:"Acknowledge so long after the trigger: ana@7m; repeatable."`
 	For        model.Duration `default:"2h" help:"How long to watch; the alert fires all the time. Default: 2h."`
 	Fail       []string       `placeholder:"NAME" help:"A receiver, user, channel, or slack, that does not answer; NAME=refused: that refuses; repeatable."`
@@ -66,7 +67,10 @@ func (c simulateCmd) Run(ctx context.Context, s streams) error {
 
 // scenario is what the flags say by themselves.
 func (c simulateCmd) scenario() (replay.Scenario, error) {
-	out := replay.Scenario{Escalation: c.Escalation, For: time.Duration(c.For)}
+	out := replay.Scenario{Escalation: c.Escalation, For: time.Duration(c.For), Number: c.Number}
+	if c.Number < 0 {
+		return out, fmt.Errorf("--number=%d: incidents are counted from 1", c.Number)
+	}
 	var err error
 	if out.At, err = c.instant(time.Now()); err != nil {
 		return out, err
