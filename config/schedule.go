@@ -13,8 +13,11 @@ func (l *loading) takeSchedules() {
 	for _, s := range l.schedules {
 		name := s.Value.Name
 		p.Schedules[name] = s.Value
-		if !l.names(oncall.TargetSchedule, name) && s.Value.NotifySlack == "" && s.Value.SlackUserGroup == "" && s.Value.SlackTopic == "" {
+		if !l.names(oncall.TargetSchedule, name) && !s.Value.Announced() && s.Value.SlackUserGroup == "" && s.Value.SlackTopic == "" {
 			l.add(s.Place.Warnf("the schedule %q pages nobody: no tier names it", name).WithHint("such as: tiers: [{schedule: %s}]", name))
+		}
+		if s.Value.NotifyPeople && s.Value.NotifySlack == "" && l.plan.Slack == nil {
+			l.add(s.Place.Errorf("notify of the schedule %q tells people by Slack, and there is no section slack", name).WithHint("add slack, or remove notify"))
 		}
 	}
 }

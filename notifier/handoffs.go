@@ -30,11 +30,15 @@ type HandoffStore interface {
 // on call. Like Sender it always returns an outcome, and never retries by itself.
 type HandoffSender interface {
 	SendHandoff(ctx context.Context, channel string, h oncall.Handoff, open []oncall.Incident) oncall.Attempt
+	// SendShift makes one attempt to tell a person of their shift, or a channel where nobody can tell the person.
+	SendShift(ctx context.Context, to string, n ShiftMessage) oncall.Attempt
 }
 
 // HandoffOptions are what Handoffs needs.
 type HandoffOptions struct {
-	Store      HandoffStore
+	Store HandoffStore
+	// Page makes one attempt to tell somebody by an endpoint that is not Slack's. nil: nobody can be told so.
+	Page       func(ctx context.Context, d oncall.Delivery, in oncall.Incident) oncall.Attempt
 	Logger     *slog.Logger          // nil: silent
 	Registerer prometheus.Registerer // nil: the metrics are not shown
 }
@@ -43,8 +47,10 @@ type HandoffOptions struct {
 // is sent again, unless other people have come on call since.
 type Handoffs struct {
 	store HandoffStore
+	page  func(ctx context.Context, d oncall.Delivery, in oncall.Incident) oncall.Attempt // nil: nobody can be told by pages
 	log   *slog.Logger
 	sent  *prometheus.CounterVec
+	told  *prometheus.CounterVec
 	setup atomic.Pointer[handoffSetup] // nil until Apply
 	wake  chan struct{}
 }
@@ -57,11 +63,15 @@ type handoffSetup struct {
 
 // NewHandoffs makes the loop. It does nothing before Apply and Run.
 func NewHandoffs(o HandoffOptions) *Handoffs {
-	l := &Handoffs{store: o.Store, log: logger(o.Logger), wake: make(chan struct{}, 1)}
+	l := &Handoffs{store: o.Store, page: o.Page, log: logger(o.Logger), wake: make(chan struct{}, 1)}
 	l.sent = promauto.With(o.Registerer).NewCounterVec(prometheus.CounterOpts{
 		Name: "tocsin_handoff_notices_total",
 		Help: "Attempts to announce who comes on call, by what became of them (delivered, retry, unknown, refused, gone).",
 	}, []string{"outcome"})
+	l.told = promauto.With(o.Registerer).NewCounterVec(prometheus.CounterOpts{
+		Name: "tocsin_shift_notices_total",
+		Help: "Attempts to tell a person of their shift, by what they were told (ahead, on, off) and what became of it.",
+	}, []string{"kind", "outcome"})
 	return l
 }
 
@@ -107,7 +117,7 @@ type handoffRun struct {
 	lease   oncall.Lease
 	latest  map[string]oncall.Handoff // by schedule, as in the store; nil: not known
 	using   *handoffSetup
-	changes map[string]time.Time // when other people come on call next, by schedule
+	changes map[string]oncall.Shift // with which other people come on call next, by schedule; zero From: with none that is known
 }
 
 // turn writes down what has changed, sends what is due, and returns when there is more to do.
@@ -127,7 +137,7 @@ func (r *handoffRun) turn(ctx context.Context) (next time.Time, err error) {
 		}
 	}
 	if s != r.using {
-		r.using, r.changes = s, map[string]time.Time{}
+		r.using, r.changes = s, map[string]oncall.Shift{}
 	}
 	if err := r.see(ctx, s); err != nil {
 		return next, err
@@ -135,51 +145,62 @@ func (r *handoffRun) turn(ctx context.Context) (next time.Time, err error) {
 	if err := r.send(ctx, s); err != nil {
 		return next, err
 	}
+	if err := r.tell(ctx, s); err != nil {
+		return next, err
+	}
 	next = time.Now().Add(handoffPoll)
 	for name, schedule := range s.policy.Schedules {
-		if schedule.NotifySlack == "" {
+		if !schedule.Announced() {
 			continue
 		}
-		next = earlier(next, r.changes[name])
-		if h := r.latest[name]; h.State == oncall.DeliveryQueued && s.sender != nil {
+		next = earlier(next, r.changes[name].From)
+		h := r.latest[name]
+		if h.State == oncall.DeliveryQueued && s.sender != nil {
 			next = earlier(next, h.NextAt)
+		}
+		for _, n := range h.Notices {
+			if n.State == oncall.DeliveryQueued && s.sender != nil {
+				next = earlier(next, n.NextAt)
+			}
 		}
 	}
 	return next, nil
 }
 
-// see commits the handoffs that have happened.
+// see commits the handoffs that have happened, and who is to be told of what comes.
 func (r *handoffRun) see(ctx context.Context, s *handoffSetup) error {
 	now := stored(time.Now())
 	var seen []oncall.Handoff
 	for _, name := range s.policy.ScheduleNames() {
-		if s.policy.Schedules[name].NotifySlack == "" {
+		schedule := s.policy.Schedules[name]
+		if !schedule.Announced() {
 			continue
 		}
-		if at, ok := r.changes[name]; ok && (at.IsZero() || now.Before(at)) {
-			continue // looked at under this policy, and nobody has come on call since
+		h, changed := r.latest[name], false
+		// What was looked at under this policy is so until somebody comes on call.
+		if next, ok := r.changes[name]; !ok || !next.From.IsZero() && !now.Before(next.From) {
+			var other oncall.Handoff
+			if other, changed = s.policy.HandoffAt(name, h, now); changed {
+				h = other
+			}
+			r.changes[name], _ = schedule.NextChange(s.policy.Overrides, now)
 		}
-		if h, ok := s.policy.HandoffAt(name, r.latest[name], now); ok {
+		h, ahead := s.policy.LookAhead(h, r.changes[name], now)
+		if changed || ahead {
 			seen = append(seen, h)
 		}
-	}
-	if len(seen) > 0 {
-		if err := r.commit(ctx, seen...); err != nil {
-			return err
-		}
-	}
-	for _, h := range seen {
-		if h.State == oncall.DeliveryDropped {
+		if changed && h.Key != "" && r.latest[name].Key == "" {
 			r.log.InfoContext(ctx, "handoffs are announced from now on", "schedule", h.Schedule, "on_call", h.On)
 		}
 	}
-	for name, schedule := range s.policy.Schedules {
-		if at, ok := r.changes[name]; schedule.NotifySlack != "" && (!ok || !at.IsZero() && !now.Before(at)) {
-			change, _ := schedule.NextChange(s.policy.Overrides, now)
-			r.changes[name] = change.From
-		}
+	if len(seen) == 0 {
+		return nil
 	}
-	return nil
+	err := r.commit(ctx, seen...)
+	if err != nil {
+		r.changes = map[string]oncall.Shift{} // all of it is seen again
+	}
+	return err
 }
 
 func (r *handoffRun) commit(ctx context.Context, all ...oncall.Handoff) error {

@@ -50,6 +50,27 @@ func (b *board) SendHandoff(_ context.Context, channel string, h oncall.Handoff,
 	return oncall.Attempt{At: at, Outcome: oncall.OutcomeDelivered, Status: 200}
 }
 
+func (b *board) SendShift(_ context.Context, to string, n notifier.ShiftMessage) oncall.Attempt {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	at := time.Now().UTC()
+	b.posted = append(b.posted, fmt.Sprintf("%s to %s: %s %s of %s from %s, with %v, %d failed, %d open, channel %v, attempt %d", at.Format("2T15:04:05"), to, n.User, n.Kind,
+		n.Schedule, n.From.UTC().Format("2T15:04"), n.With, len(n.Failed), len(n.Open), n.Channel, n.Attempts+1))
+	if b.fail > 0 {
+		b.fail--
+		return oncall.Attempt{At: at, Outcome: oncall.OutcomeRetry, Status: 503, Error: "503"}
+	}
+	return oncall.Attempt{At: at, Outcome: oncall.OutcomeDelivered, Status: 200}
+}
+
+// page is the way to tell people by something else than Slack.
+func (b *board) page(_ context.Context, d oncall.Delivery, in oncall.Incident) oncall.Attempt {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.posted = append(b.posted, fmt.Sprintf("%s page to %s: %s", time.Now().UTC().Format("2T15:04:05"), d.Endpoint, in.Title))
+	return oncall.Attempt{At: time.Now(), Outcome: oncall.OutcomeAccepted, Status: 200}
+}
+
 func (b *board) take() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -98,7 +119,7 @@ func onStage(t *testing.T, play func(*testing.T, *stage)) {
 		defer st.Close()
 		s := &stage{t: t, store: st, board: &board{}, policy: rota(), refusing: &refusing{HandoffStore: st}}
 		s.overrides = notifier.NewOverrides(notifier.OverridesOptions{Store: st, Policy: s.current, Changed: s.apply})
-		s.handoffs = notifier.NewHandoffs(notifier.HandoffOptions{Store: s.refusing})
+		s.handoffs = notifier.NewHandoffs(notifier.HandoffOptions{Store: s.refusing, Page: s.board.page})
 		if err := s.overrides.Refresh(t.Context()); err != nil {
 			t.Fatal(err)
 		}

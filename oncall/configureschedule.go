@@ -24,8 +24,13 @@ type scheduleBlock struct {
 }
 
 type notifyBlock struct {
-	Slack problem.At[string] `yaml:"slack"`
+	Slack  problem.At[string]        `yaml:"slack"`
+	People problem.At[bool]          `yaml:"people"`
+	Before problem.At[time.Duration] `yaml:"before"`
 }
+
+// maxNotifyBefore is how long before a shift its owner can be told of it: after that it is forgotten again.
+const maxNotifyBefore = 7 * day
 
 type layerBlock struct {
 	Name    problem.At[string] `yaml:"name"`
@@ -127,7 +132,7 @@ func (dec *scheduleDecoder) schedule(node *yaml.Node) problem.At[Schedule] {
 			WithHint("such as: layers: [{users: [ana, bo], start: 2026-01-05, handoff: \"0 9 * * MON\"}]"))
 	}
 	if b.Notify != nil {
-		s.NotifySlack = dec.notify(b.Notify)
+		dec.notify(b.Notify, &s)
 	}
 	if b.SlackUserGroup.IsSet() {
 		s.SlackUserGroup = dec.userGroup(b.SlackUserGroup)
@@ -138,17 +143,34 @@ func (dec *scheduleDecoder) schedule(node *yaml.Node) problem.At[Schedule] {
 	return problem.At[Schedule]{Value: s, Place: b.Name.Place}
 }
 
-// notify decodes where handoffs are announced.
-func (dec *scheduleDecoder) notify(n *yaml.Node) string {
+// notify decodes how handoffs are announced.
+func (dec *scheduleDecoder) notify(n *yaml.Node, s *Schedule) {
 	var b notifyBlock
 	if !dec.decode(n, &b) {
-		return ""
+		return
 	}
-	if !b.Slack.IsSet() {
-		dec.add(dec.doc.At(n).Errorf("notify names nowhere to announce handoffs").WithHint("such as: notify: {slack: '#session-team'}"))
-		return ""
+	const hint = "such as: notify: {slack: '#session-team'}, which tells those who come and go too, or notify: {people: true} for them alone"
+	people := !b.People.IsSet() || b.People.Value
+	switch {
+	case !b.Slack.IsSet() && !b.People.IsSet():
+		dec.add(dec.doc.At(n).Errorf("notify names nowhere to announce handoffs").WithHint(hint))
+		return
+	case !b.Slack.IsSet() && b.People.IsValid() && !people:
+		dec.add(b.People.Place.Errorf("notify tells nobody").WithHint(hint))
+	case b.Before.IsSet() && b.People.IsValid() && !people:
+		dec.add(b.Before.Place.Errorf("before is when people are told of their shift, and people: false tells none").WithHint("remove one of them"))
+	case b.Before.IsValid() && (b.Before.Value < 0 || b.Before.Value > maxNotifyBefore):
+		dec.add(b.Before.Place.Errorf("before must be from 0, which is not at all, to 7d"))
 	}
-	return dec.channel(b.Slack)
+	if b.Slack.IsSet() {
+		s.NotifySlack = dec.channel(b.Slack)
+	}
+	if s.NotifyPeople = people; people {
+		s.NotifyBefore = DefaultNotifyBefore
+		if b.Before.IsSet() {
+			s.NotifyBefore = b.Before.Value
+		}
+	}
 }
 
 // channel takes a channel of Slack.

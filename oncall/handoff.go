@@ -17,11 +17,14 @@ type Handoff struct {
 	Why      string    `json:"why"`
 	Until    time.Time `json:"until,omitzero"`
 
-	State    DeliveryState `json:"state"` // dropped: nothing was announced, because nothing was known before
+	State    DeliveryState `json:"state"` // of the announcement in the channel; dropped: there is none, because nothing was known before, or no channel
 	Attempts int           `json:"attempts,omitempty"`
 	NextAt   time.Time     `json:"next_at,omitzero"` // when the announcement may be sent (again)
 	DoneAt   time.Time     `json:"done_at,omitzero"`
 	Error    string        `json:"error,omitempty"` // last failure, without secrets
+
+	// Notices tell those who come and go, and those who come next.
+	Notices []ShiftNotice `json:"notices,omitempty"`
 
 	// Failed are contacts of who comes on call that failed in their last drill, for an announcement; it is not kept.
 	Failed []ContactCheck `json:"-"`
@@ -53,6 +56,12 @@ func (p Policy) HandoffAt(schedule string, last Handoff, now time.Time) (h Hando
 		if !slices.Contains(users, u) {
 			h.Off = append(h.Off, u)
 		}
+	}
+	if s.NotifySlack == "" {
+		h.State, h.NextAt, h.DoneAt = DeliveryDropped, time.Time{}, now
+	}
+	if s.NotifyPeople {
+		h.tellPeople(last, now)
 	}
 	return h, true
 }

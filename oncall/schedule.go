@@ -14,6 +14,10 @@ type Schedule struct {
 	Layers   []Layer        // a later one takes precedence where it has somebody
 	// NotifySlack is the channel where it is announced when other people come on call; "": nowhere.
 	NotifySlack string
+	// NotifyPeople tells those who come on call and those who go, each by themselves; NotifyBefore (0: not at all) is how
+	// long before their shift those who come are told of it.
+	NotifyPeople bool
+	NotifyBefore time.Duration
 	// SlackUserGroup is the user group of Slack that is kept to whoever is on call, "@session-oncall" or its ID; "": none.
 	SlackUserGroup string
 	SlackTopic     string // the channel whose topic says who is on call; "": none

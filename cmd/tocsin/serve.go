@@ -244,7 +244,7 @@ func (d *daemon) wire(ports *listeners) {
 		StartDelay: time.Duration(d.flags.StartDelay), Logger: d.log.With("component", "dispatcher"), Registerer: d.registry})
 	d.overrides = notifier.NewOverrides(notifier.OverridesOptions{Store: d.store, Policy: d.policy, Changed: d.overridden,
 		Logger: d.log.With("component", "overrides"), Registerer: d.registry})
-	d.handoffs = notifier.NewHandoffs(notifier.HandoffOptions{Store: d.store, Logger: d.log.With("component", "handoffs"), Registerer: d.registry})
+	d.handoffs = notifier.NewHandoffs(notifier.HandoffOptions{Store: d.store, Page: d.deliveries.SendOutside, Logger: d.log.With("component", "handoffs"), Registerer: d.registry})
 	d.presence = notifier.NewPresence(notifier.PresenceOptions{Logger: d.log.With("component", "presence"), Registerer: d.registry})
 	d.drills = notifier.NewDrills(notifier.DrillOptions{Store: d.store, Policy: d.policy, Logger: d.log.With("component", "drills"), Registerer: d.registry})
 	d.heartbeats = notifier.NewHeartbeats(notifier.HeartbeatOptions{Store: d.store, Logger: d.log.With("component", "heartbeats"), Registerer: d.registry})

@@ -128,11 +128,15 @@ func (a *Adapter) override(ctx context.Context, t typed, who person, request str
 // SendHandoff makes one attempt to announce a handoff in a channel. Who comes on call is addressed, so that Slack
 // tells them.
 func (a *Adapter) SendHandoff(ctx context.Context, channel string, h oncall.Handoff, open []oncall.Incident) oncall.Attempt {
-	at := oncall.Attempt{At: time.Now(), Number: h.Attempts + 1}
-	const method = "chat.postMessage"
-	text := a.handoffText(h, open, at.At)
-	a.post(ctx, channel, []goslack.MsgOption{goslack.MsgOptionParse(false), goslack.MsgOptionLinkNames(false),
-		goslack.MsgOptionDisableLinkUnfurl(), goslack.MsgOptionDisableMediaUnfurl(), goslack.MsgOptionText(text, false)}, method, &at)
+	now := time.Now()
+	return a.sayTo(ctx, channel, a.handoffText(h, open, now), h.Attempts+1, now)
+}
+
+// sayTo makes one attempt to post a text, in a channel or to a person.
+func (a *Adapter) sayTo(ctx context.Context, to, text string, attempt int, now time.Time) oncall.Attempt {
+	at := oncall.Attempt{At: now, Number: attempt}
+	a.post(ctx, to, []goslack.MsgOption{goslack.MsgOptionParse(false), goslack.MsgOptionLinkNames(false),
+		goslack.MsgOptionDisableLinkUnfurl(), goslack.MsgOptionDisableMediaUnfurl(), goslack.MsgOptionText(text, false)}, "chat.postMessage", &at)
 	at.Took = time.Since(at.At)
 	at.Error = bounded(clean(a.redact(at.Error)))
 	return at
@@ -172,19 +176,22 @@ func (a *Adapter) handoffText(h oncall.Handoff, open []oncall.Incident, now time
 		b.WriteString("Nothing is open.")
 		return b.String()
 	}
-	verb := "are"
-	if len(open) == 1 {
-		verb = "is"
-	}
-	fmt.Fprintf(&b, "%s %s open:\n", plural(len(open), "incident"), verb)
+	b.WriteString(plural(len(open), "incident") + map[bool]string{true: " is", false: " are"}[len(open) == 1] + " open:\n")
+	b.WriteString(a.someLines(open, now))
+	return strings.TrimRight(b.String(), "\n")
+}
+
+// someLines lists incidents, as many as one reads.
+func (a *Adapter) someLines(open []oncall.Incident, now time.Time) string {
 	const most = 10
+	var b strings.Builder
 	for _, in := range open[:min(most, len(open))] {
 		b.WriteString("• " + a.line(in, now) + "\n")
 	}
 	if len(open) > most {
 		fmt.Fprintf(&b, "… and %d more", len(open)-most)
 	}
-	return strings.TrimRight(b.String(), "\n")
+	return b.String()
 }
 
 // mention addresses a user where Slack knows them.

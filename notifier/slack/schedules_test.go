@@ -94,6 +94,52 @@ func TestScheduleCommands(t *testing.T) {
 	}
 }
 
+// TestShiftText: what somebody is told of their shift, and what to do about a contact that failed.
+func TestShiftText(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorkspace(t, newActs(), nil)
+		now := time.Now()
+		failed := []oncall.ContactCheck{{User: "bo", Contact: "receiver bo-phone", Endpoint: "page:bo-phone/0", Result: oncall.CheckFailed, Drill: 7, At: now, Failure: "refused <!here>"}}
+		notice := func(kind oncall.NoticeKind) notifier.ShiftMessage {
+			return notifier.ShiftMessage{Schedule: "session-primary", ShiftNotice: oncall.ShiftNotice{Kind: kind, User: "bo", From: now, Until: now.Add(time.Hour), With: []string{"ana"}, Why: "layer weekly"}}
+		}
+		ahead, on, off := notice(oncall.NoticeAhead), notice(oncall.NoticeOn), notice(oncall.NoticeOff)
+		off.Until, off.Why = time.Time{}, ""
+		broken, channel, busy := ahead, ahead, on
+		broken.Failed, channel.Failed, channel.Channel = failed, failed, true
+		busy.Open, busy.Failed = []oncall.Incident{open(7, now, fire(1, now))}, failed
+		offBusy := off
+		offBusy.Open, offBusy.Failed = busy.Open, failed
+		for name, c := range map[string]struct {
+			n    notifier.ShiftMessage
+			want string // * is anything
+		}{
+			"ahead":    {ahead, "📟 *Your shift* by *session-primary* begins <!date^946684800^*> until <!date^946688400^*>, after ana (layer weekly)."},
+			"broken":   {broken, "📟 *Your shift* by *\n⚠️ bo: receiver bo-phone (page:bo-phone/0) failed in the drill #7 of 1 Jan 2000 00:00 UTC: refused &lt;!here&gt;\nMend that before it begins, and try it with `/tocsin drill`."},
+			"channel":  {channel, "📟 *The next shift* of <@U03BO> by *⚠️ bo: *\nNone of their contacts can be used to tell them: please do.*`/tocsin drill`."},
+			"on":       {on, "📟 *You are on call* by *session-primary* until <!date^946688400^*>; you take over from ana (layer weekly).\nNothing is open: nothing is handed over."},
+			"busy":     {busy, "*⚠️ bo: *You may not be reached by that: mend it, and try it with `/tocsin drill`.\n1 open incident is handed over:\n• 🔴 *#7*"},
+			"off":      {off, "📟 *Your shift is over* by *session-primary*: ana takes over.\nNothing is open: nothing is handed over."},
+			"off busy": {offBusy, "*ana takes over.\n1 open incident is handed over:\n• 🔴 *#7*"},
+		} {
+			a := w.SendShift(t.Context(), "U03BO", c.n)
+			if a.Outcome != oncall.OutcomeDelivered {
+				t.Fatalf("%s: %+v", name, a)
+			}
+			dm, ts, _ := strings.Cut(a.Remote, "/")
+			m, _ := w.slack.Message(dm, ts)
+			rest := m.Text
+			for part := range strings.SplitSeq(strings.ReplaceAll(c.want, "*", "\x00"), "\x00") {
+				_, after, ok := strings.Cut(rest, part)
+				if !ok {
+					t.Errorf("%s: %q is not in its place:\n%s", name, part, m.Text)
+				}
+				rest = after
+			}
+		}
+	})
+}
+
 func TestSendHandoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorkspace(t, newActs(), nil)

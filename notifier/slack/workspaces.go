@@ -106,6 +106,15 @@ func (w *Workspaces) SendHandoff(ctx context.Context, channel string, h oncall.H
 	return a.SendHandoff(ctx, address, h, open)
 }
 
+// SendShift tells a person of their shift.
+func (w *Workspaces) SendShift(ctx context.Context, to string, n notifier.ShiftMessage) oncall.Attempt {
+	a, address, err := w.find(to)
+	if err != nil {
+		return oncall.Attempt{At: time.Now(), Number: n.Attempts + 1, Outcome: oncall.OutcomeRefused, Error: err.Error()}
+	}
+	return a.SendShift(ctx, address, n)
+}
+
 // SendDigest posts what is open in a channel.
 func (w *Workspaces) SendDigest(ctx context.Context, channel string, d notifier.Digest) oncall.Attempt {
 	a, address, err := w.find(channel)

@@ -98,7 +98,8 @@ func testHandoffs(t *testing.T, e *env) {
 	equal(t, none, []oncall.Handoff(nil))
 	long := strings.Repeat("ü", 3000)
 	at := start.Truncate(time.Microsecond)
-	first := oncall.Handoff{Key: "a", Schedule: "primary", At: at, On: []string{"ana"}, State: oncall.DeliveryQueued, NextAt: at}
+	first := oncall.Handoff{Key: "a", Schedule: "primary", At: at, On: []string{"ana"}, State: oncall.DeliveryQueued, NextAt: at,
+		Notices: []oncall.ShiftNotice{{Key: "n", Kind: oncall.NoticeAhead, User: "bo", From: at.Add(time.Hour), Since: at, With: []string{"ana"}, State: oncall.DeliveryQueued, NextAt: at}}}
 	other := oncall.Handoff{Key: "b", Schedule: long, At: at, State: oncall.DeliveryDropped, DoneAt: at}
 	e.must(e.s.CommitHandoffs(e.ctx(), e.write(), []oncall.Handoff{first, other}))
 	first.State, first.Attempts, first.DoneAt, first.NextAt = oncall.DeliveryDelivered, 1, at, time.Time{}
