@@ -257,11 +257,12 @@ func (r *dispatchRun) remind() {
 	if len(r.told) == 0 {
 		return
 	}
-	for _, t := range r.told {
-		r.log.Info(t.Text, "silence", t.Silence.ID, "incident", t.Silence.Incident)
+	if r.o.Remind == nil { // else who is told of it logs it too
+		for _, t := range r.told {
+			r.log.Info(t.Text, "silence", t.Silence.ID, "incident", t.Silence.Incident)
+		}
+		return
 	}
-	if r.o.Remind != nil {
-		reminders := append([]oncall.SilenceReminder(nil), r.told...)
-		r.helpers.Go(func() { r.o.Remind(r.sending, reminders) })
-	}
+	reminders := append([]oncall.SilenceReminder(nil), r.told...)
+	r.helpers.Go(func() { r.o.Remind(r.sending, reminders) })
 }

@@ -39,6 +39,7 @@ type SilencesOptions struct {
 	Mode       oncall.MatcherMode
 	Changed    func()        // called after every change of what Current returns, and must not block: wakes the dispatcher
 	NewID      func() string // default: random UUIDs
+	Max        int           // how many silences may be kept, expired ones included, for another one to be made; 0 or less: any number
 	Registerer prometheus.Registerer
 }
 
@@ -103,7 +104,7 @@ func (s *Silences) replace(n silencesNow) {
 
 // Set makes a silence, or changes the one with its ID, and returns the ID under which it stands from now on
 // with what the caller should be warned of. After nil it is on disk and in Current. It is checked as the
-// alert API does; oncall.RequireComment is up to the caller. Codes: invalid, not_found, unavailable.
+// alert API does; oncall.RequireComment is up to the caller. Codes: invalid, not_found, conflict (there are Max already), unavailable.
 func (s *Silences) Set(ctx context.Context, sil oncall.Silence) (id string, warnings []string, err error) {
 	return s.SetOnce(ctx, sil, "")
 }
@@ -116,13 +117,29 @@ func (s *Silences) SetOnce(ctx context.Context, sil oncall.Silence, request stri
 	}
 	newID := s.o.NewID() // outside of the decision, which may run again
 	changed, err := s.update(ctx, oncall.Write{Now: now, Request: request, Urgent: true}, sil.ID, func(prev oncall.Silence, found bool) ([]oncall.Silence, error) {
-		return oncall.SetSilence(prev, found, sil, newID, now)
+		made, err := oncall.SetSilence(prev, found, sil, newID, now)
+		if err == nil && made[len(made)-1].ID == newID {
+			err = s.room()
+		}
+		return made, err
 	})
 	if err != nil {
 		return "", nil, err
 	}
 	s.changes.WithLabelValues("set").Inc()
 	return changed[len(changed)-1].ID, oncall.SilenceWarnings(sil), nil
+}
+
+// room reports that there are too many silences for another one. Who asks at the same time may come in beside each other.
+func (s *Silences) room() error {
+	if s.o.Max <= 0 {
+		return nil
+	}
+	if n := s.now.Load().set.Len(); n >= s.o.Max {
+		return oncall.Errorf(oncall.CodeConflict, "there are %d silences already, and --silences.max-silences allows %d; those that expired count for %d days",
+			n, s.o.Max, int(oncall.SilencesKept/(24*time.Hour)))
+	}
+	return nil
 }
 
 // Expire ends a silence now; ending one that has ended is no error. It returns the silence as it stands.

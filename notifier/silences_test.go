@@ -202,6 +202,37 @@ func TestSilencesRefuse(t *testing.T) {
 	})
 }
 
+// TestSilencesHaveABound: no further one is made, expired ones count, and what stands can be changed and ended.
+func TestSilencesHaveABound(t *testing.T) {
+	shelf := &silenceShelf{all: map[string]oncall.Silence{}}
+	s := notifier.NewSilences(notifier.SilencesOptions{Store: shelf, Max: 2, Registerer: prometheus.NewRegistry()})
+	if err := s.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	a, _, err := s.Set(t.Context(), newSilence(t, "team=a", time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err = s.Set(t.Context(), newSilence(t, "team=b", time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Expire(t.Context(), a); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.Set(t.Context(), newSilence(t, "team=c", time.Hour)); oncall.ErrorCode(err) != oncall.CodeConflict || !strings.Contains(err.Error(), "there are 2 silences already") {
+		t.Errorf("a third one: %v", err)
+	}
+	for _, b := range s.List(time.Now()) {
+		if b.ID == a {
+			continue
+		}
+		b.EndsAt = b.EndsAt.Add(time.Hour)
+		if _, _, err := s.Set(t.Context(), b); err != nil {
+			t.Errorf("a longer one in place of one that stands: %v", err)
+		}
+	}
+}
+
 // TestSilencesOfOthers: what another process sets arrives with the next Refresh, which reads only then; and a write
 // whose outcome is unknown does too.
 func TestSilencesOfOthers(t *testing.T) {

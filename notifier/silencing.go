@@ -123,7 +123,7 @@ func (a *Acts) Remind(ctx context.Context, reminders []oncall.SilenceReminder) {
 
 func (a *Acts) remind(ctx context.Context, r oncall.SilenceReminder) {
 	s := r.Silence
-	a.log.InfoContext(ctx, "a silence ends soon while alerts fire under it", "silence", s.ID, "ends", s.EndsAt, "alerts", r.Firing, "incident", s.Incident)
+	a.log.InfoContext(ctx, r.Text, "silence", s.ID, "ends", s.EndsAt, "alerts", r.Firing, "incident", s.Incident)
 	if s.Incident == 0 {
 		return
 	}

@@ -166,6 +166,13 @@ func (x *SilenceSet) Count(state SilenceState, now time.Time) int {
 	return n
 }
 
+// Len returns how many silences there are, expired ones included.
+func (x *SilenceSet) Len() int {
+	n := 0
+	x.each(func(Silence) { n++ })
+	return n
+}
+
 // List returns all silences, expired ones included, in the order of the alert API: active ones, next to end
 // first; pending ones, next to start first; expired ones, last to have ended first.
 func (x *SilenceSet) List(now time.Time) []Silence {

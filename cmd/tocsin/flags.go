@@ -33,9 +33,10 @@ type serveFlags struct {
 
 	featureFlags `embed:""`
 
-	StartDelay model.Duration `name:"dispatch.start-delay" default:"0s" help:"How long routes wait after a start before they dispatch, as in Alertmanager."`
-	Cluster    clusterFlags   `embed:"" prefix:"cluster." group:"Ignored:"`
-	Theirs     theirFlags     `embed:"" group:"Ignored:"`
+	StartDelay  model.Duration `name:"dispatch.start-delay" default:"0s" help:"How long routes wait after a start before they dispatch, as in Alertmanager."`
+	MaxSilences int            `name:"silences.max-silences" default:"0" placeholder:"N" help:"No further silence where so many are kept, expired ones included. Default: 0, any number."`
+	Cluster     clusterFlags   `embed:"" prefix:"cluster." group:"Ignored:"`
+	Theirs      theirFlags     `embed:"" group:"Ignored:"`
 }
 
 // clusterFlags are Alertmanager's. They are taken so that its command line starts tocsin, and do nothing:
@@ -68,7 +69,6 @@ type clusterFlags struct {
 type theirFlags struct {
 	DataRetention       string `hidden:"" name:"data.retention"`
 	DataMaintenance     string `hidden:"" name:"data.maintenance-interval"`
-	MaxSilences         string `hidden:"" name:"silences.max-silences"`
 	MaxSilenceSize      string `hidden:"" name:"silences.max-silence-size-bytes"`
 	LogSilences         bool   `hidden:"" name:"log.silences" negatable:""`
 	AlertsGC            string `hidden:"" name:"alerts.gc-interval"`
@@ -83,7 +83,6 @@ type theirFlags struct {
 var ignored = map[string]string{
 	"data.retention":                  "--storage.retention says how long what has ended is kept",
 	"data.maintenance-interval":       "everything is written at once, not from time to time",
-	"silences.max-silences":           "the number of silences has no bound",
 	"silences.max-silence-size-bytes": "a silence may have 4 MB",
 	"log.silences":                    "silences are kept in the database, with who set them",
 	"alerts.gc-interval":              "resolved alerts are forgotten when nobody is left to tell",

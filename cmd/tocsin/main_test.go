@@ -52,8 +52,8 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 // TestAlertmanagersFlags: each flag of Alertmanager 0.34 starts tocsin too; what does nothing says so.
 func TestAlertmanagersFlags(t *testing.T) {
 	args := []string{"serve", "--config.file=a.yml", "--storage.path=d", "--web.listen-address=:1", "--web.external-url=http://a/", "--web.route-prefix=/",
-		"--web.config.file=w.yml", "--log.level=info", "--log.format=json", "--dispatch.start-delay=1s", "--enable-feature=classic-mode,receiver-name-in-metrics"}
-	idle := []string{"--data.retention=120h", "--data.maintenance-interval=15m", "--silences.max-silences=0", "--silences.max-silence-size-bytes=0",
+		"--web.config.file=w.yml", "--log.level=info", "--log.format=json", "--dispatch.start-delay=1s", "--silences.max-silences=1000", "--enable-feature=classic-mode,receiver-name-in-metrics"}
+	idle := []string{"--data.retention=120h", "--data.maintenance-interval=15m", "--silences.max-silence-size-bytes=0",
 		"--no-log.silences", "--alerts.gc-interval=30m", "--alerts.per-alertname-limit=0", "--dispatch.maintenance-interval=30s",
 		"--web.get-concurrency=0", "--web.timeout=0", "--auto-gomemlimit.ratio=0.9", "--cluster.listen-address=", "--cluster.peer=a:1", "--cluster.peer=b:1"}
 	var c struct {

@@ -232,7 +232,7 @@ func (d *daemon) wire(ports *listeners) {
 	d.incidents = notifier.NewIncidents(notifier.IncidentOptions{Store: d.store, Logger: d.log.With("component", "incidents"), Registerer: d.registry})
 	d.deliveries = notifier.NewDeliveries(notifier.DeliveryOptions{Store: d.store, Logger: d.log.With("component", "deliveries"), Registerer: d.registry})
 	d.endpoints = notifier.NewEndpoints(notifier.EndpointOptions{Store: d.store, Deliveries: d.deliveries, Policy: d.policy, Logger: d.log.With("component", "endpoints"), Registerer: d.registry})
-	d.silences = notifier.NewSilences(notifier.SilencesOptions{Store: d.store, Mode: d.flags.matcherMode(), Registerer: d.registry,
+	d.silences = notifier.NewSilences(notifier.SilencesOptions{Store: d.store, Mode: d.flags.matcherMode(), Max: d.flags.MaxSilences, Registerer: d.registry,
 		Changed: func() {
 			if l := d.loops.Load(); l != nil {
 				l.dispatcher.Wake()
