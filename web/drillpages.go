@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
@@ -17,7 +18,10 @@ const shownDrills = 20
 // drillsPage is what is known of everybody's contacts, and the latest drills.
 type drillsPage struct {
 	layout
-	People  []drilledPerson
+	People  []drilledPerson // those with a broken contact first, then those who were never drilled
+	Broken  []oncall.ContactCheck
+	Never   int // contacts that no drill has tried
+	Works   int // contacts that worked in their last drill
 	Latest  []drillView
 	Said    string
 	Wrong   bool
@@ -29,6 +33,8 @@ type drillsPage struct {
 type drilledPerson struct {
 	Name     string
 	Contacts []drilledContact
+	Failed   int // of Contacts
+	Never    int // of Contacts, tried by no drill
 }
 
 // drilledContact is one endpoint behind a contact; Check has no user where no drill has tried it.
@@ -73,9 +79,22 @@ func (w *Web) drawDrills(rw http.ResponseWriter, r *http.Request, status int, p 
 				c.Check = checks[i]
 			}
 			person.Contacts = append(person.Contacts, c)
+			switch {
+			case c.Check.User == "":
+				person.Never++
+			case c.Check.Result == oncall.CheckFailed:
+				person.Failed++
+				p.Broken = append(p.Broken, c.Check)
+			default:
+				p.Works++
+			}
 		}
+		p.Never += person.Never
 		p.People = append(p.People, person)
 	}
+	slices.SortStableFunc(p.People, func(a, b drilledPerson) int {
+		return cmp.Or(cmp.Compare(min(b.Failed, 1), min(a.Failed, 1)), cmp.Compare(min(b.Never, 1), min(a.Never, 1)))
+	})
 	p.AskName, p.Users = w.askName(r)
 	w.pages.render(rw, status, "drills.html", p)
 }

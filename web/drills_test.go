@@ -62,6 +62,8 @@ func TestDrillPage(t *testing.T) {
 	}{
 		{"GET", "", "#42 ana", 200},
 		{"GET", "", "1 failed", 200},
+		{"GET", "", "1 contact would not reach its owner", 200},
+		{"GET", "", "What to do:", 200},
 		{"POST", "drilled=ana&user=bo", "The drill #42 of ana has begun", 200},
 		{"POST", "drilled=bo&user=bo", "under way: #41", 409},
 		{"POST", "drilled=zed", "there is no user named", 400},

@@ -34,6 +34,9 @@ type Drawing struct {
 // Draw writes the incident's message: what, how bad, since when, who has it, what happens next, then the
 // buttons, then the details. It fits Slack's limits whatever the alerts carry.
 func Draw(in oncall.Incident, p oncall.Policy, now time.Time) Drawing {
+	if in.Drill != nil {
+		return drawDrill(in, p, now)
+	}
 	alerts := summarise(in.Alerts)
 	b := []goslack.Block{header(in), section(facts(in, alerts, now))}
 	if s := summaries(in, alerts); s != "" {

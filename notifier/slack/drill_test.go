@@ -2,10 +2,13 @@ package slack
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"tocsin/notifier"
 	"tocsin/oncall"
@@ -60,5 +63,56 @@ func TestDrill(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestDrawDrill: nobody takes a drill's message for an incident's, and it says of each contact what it did.
+func TestDrawDrill(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	check := func(contact string, e oncall.Endpoint) oncall.ContactCheck {
+		return oncall.ContactCheck{User: "ana", Contact: contact, Endpoint: e, At: now}
+	}
+	slack, phone, call := check("Slack direct message", "slack:U02ANA"), check("receiver <!here>", "page:p/0"), check("receiver call", "call:c/0")
+	in := open(7, now, fire(1, now))
+	in.Title, in.Drill = "DRILL: x", &oncall.Drill{User: "ana <!here>", By: "bo", Contacts: []oncall.ContactCheck{slack, phone, call}}
+	drawn := func() string {
+		t.Helper()
+		d := Draw(in, oncall.Policy{ExternalURL: tocsinURL}, now)
+		b, err := json.Marshal(d.Blocks)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.NewReplacer(`\u003c`, "<", `\u003e`, ">", `\u0026`, "&").Replace(string(b)) + d.Text
+	}
+	in.Drill.Contacts[1].Refused, in.Drill.Contacts[1].Failure = true, "HTTP 404 <!here>"
+	in.Drill.Contacts[2].AcceptedAt = now
+	for what, c := range map[string]struct {
+		change  func()
+		want    []string
+		without []string
+	}{
+		"under way": {func() {}, []string{"🧪 DRILL · under way · #7 ana", "*Nothing is wrong.*", "It reached me", "End the drill", "⏳ Slack direct message",
+			"❌ receiver &lt;!here&gt; (page:p/0): *failed*: HTTP 404 &lt;", "taken, not confirmed yet", "press “It reached me”", tocsinURL + "/drills"}, nil},
+		"answered": {func() { in.Drill.Contacts[0].AnsweredAt = now.Add(3 * time.Second) }, []string{"✅ Slack direct message (slack:U02ANA): *answered* after 3s"}, []string{"It reached me"}},
+		"over": {func() {
+			in.State, in.ResolvedAt = oncall.IncidentResolved, now.Add(time.Minute)
+			in.Drill.Contacts[1].Result, in.Drill.Contacts[2].Result = oncall.CheckFailed, oncall.CheckOK
+		}, []string{"DRILL · over", "1 of 3 contacts failed: mend it, and drill again."}, []string{"End the drill", "It reached me"}},
+	} {
+		before := in
+		before.Drill = &oncall.Drill{User: in.Drill.User, By: in.Drill.By, Contacts: slices.Clone(in.Drill.Contacts)}
+		c.change()
+		got := drawn()
+		for _, w := range c.want {
+			if !strings.Contains(got, w) {
+				t.Errorf("%s: %q is missing:\n%s", what, w, got)
+			}
+		}
+		for _, w := range append(c.without, "🔴", "Escalate", "Silence", "Snooze", "<!here") {
+			if strings.Contains(got, w) {
+				t.Errorf("%s: %q is in it:\n%s", what, w, got)
+			}
+		}
+		in = before
 	}
 }
