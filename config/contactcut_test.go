@@ -25,7 +25,7 @@ receivers:
 // TestCutContactsAreWarnedOf: at the place that says when, with what would make it run.
 func TestCutContactsAreWarnedOf(t *testing.T) {
 	const late = `tocsin.conf:8:13: warning: user "ana" is told by receiver q only 16m after the trigger, in the last round of escalation "default": ` +
-		`it is due 4m after tier 1 tells them, and each round starts over 3m after tier 1 does, unless the contacts before it fail`
+		`it is due 4m after the second tier tells them, and each round starts over 3m after that tier did, unless the contacts before it fail`
 	for _, c := range []struct{ name, old, new, want string }{
 		{"in time", "", "", ""},
 		{"just late", "after: 3m", "after: 4m", late + ` - {after: 4m, receiver: q} ^ after: 3m or less here, or every: 6m or more in the repeat of "default"`},

@@ -39,9 +39,9 @@ func (c CutContact) Warning() problem.Problem {
 	if c.Others > 0 {
 		more = fmt.Sprintf("; %s cut it short too", count(c.Others, "other escalation", "other escalations"))
 	}
-	return c.Place.Warnf("user %q is told by %s%s only %s after the trigger, in the last round of escalation %q: it is due %s after tier %d tells them, "+
-		"and each round starts over %s after tier %d does, unless the contacts before it fail%s",
-		c.User, c.Contact, when, short(first), c.Escalation, short(c.After), c.Tier, short(c.Longest()), c.Tier, more).
+	return c.Place.Warnf("user %q is told by %s%s only %s after the trigger, in the last round of escalation %q: it is due %s after the %s tier tells them, "+
+		"and each round starts over %s after that tier did, unless the contacts before it fail%s",
+		c.User, c.Contact, when, short(first), c.Escalation, short(c.After), Nth(c.Tier), short(c.Longest()), more).
 		WithHint("after: %s or less here, or every: %s or more in the repeat of %q", short(c.Longest()), short(c.TierAfter+c.After), c.Escalation)
 }
 
