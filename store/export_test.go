@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -111,6 +112,11 @@ func (s *Store) SetLog(t testing.TB, seq int64, body []byte) {
 
 // queued runs the given use cases so that all of them wait when the writer takes the first.
 func (s *Store) queued(t testing.TB, urgent func(i int) bool, fs []func(*tx) error) []error {
+	return s.queuedFor(t, 0, urgent, fs)
+}
+
+// queuedFor is queued for use cases that have waited for so long then.
+func (s *Store) queuedFor(t testing.TB, long time.Duration, urgent func(i int) bool, fs []func(*tx) error) []error {
 	t.Helper()
 	var wg sync.WaitGroup
 	inside, proceed := make(chan struct{}), make(chan struct{})
@@ -125,6 +131,11 @@ func (s *Store) queued(t testing.TB, urgent func(i int) bool, fs []func(*tx) err
 			runtime.Gosched()
 		}
 	}
+	s.w.mu.Lock()
+	for _, j := range slices.Concat(s.w.urgent, s.w.bulk) {
+		j.from = j.from.Add(-long)
+	}
+	s.w.mu.Unlock()
 	close(proceed)
 	wg.Wait()
 	return errs
@@ -175,14 +186,14 @@ func (s *Store) DispatchWithRollback(t testing.TB, d oncall.Dispatch) error {
 	})[0]
 }
 
-// OrderOf returns in which order use cases ran that were submitted in order.
-func (s *Store) OrderOf(t testing.TB, urgent []bool) (order []int) {
+// OrderOf returns in which order use cases ran that were submitted in order and have waited for so long.
+func (s *Store) OrderOf(t testing.TB, long time.Duration, urgent []bool) (order []int) {
 	t.Helper()
 	fs := make([]func(*tx) error, len(urgent))
 	for i := range fs {
 		fs[i] = func(*tx) error { order = append(order, i); return nil }
 	}
-	s.queued(t, func(i int) bool { return urgent[i] }, fs)
+	s.queuedFor(t, long, func(i int) bool { return urgent[i] }, fs)
 	return order
 }
 

@@ -280,9 +280,13 @@ func TestDeadTransaction(t *testing.T) {
 func TestUrgentGoesFirst(t *testing.T) {
 	s := openSQLite(t, t.TempDir(), quiet)
 	defer s.Close() //nolint:errcheck // a test's
-	got := s.OrderOf(t, []bool{false, false, true, false, true})
-	if fmt.Sprint(got) != "[2 4 0 1 3]" {
+	kinds := []bool{false, false, true, false, true}
+	if got := s.OrderOf(t, 0, kinds); fmt.Sprint(got) != "[2 4 0 1 3]" {
 		t.Errorf("ran in the order %v", got)
+	}
+	// In the transaction of what they wait behind one of the others goes first, if they waited for long.
+	if got := s.OrderOf(t, 2*time.Second, kinds); fmt.Sprint(got) != "[0 2 4 1 3]" {
+		t.Errorf("after two seconds they ran in the order %v", got)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 const (
 	maxChanges = 2000                  // a transaction takes no further use case beyond this many written rows
 	maxBulk    = 25 * time.Millisecond // nor one that is not urgent when those took that long: whoever is urgent waits for the commit of all
+	maxWait    = time.Second           // who is not urgent and has waited so long goes first, one in each transaction: alerts that are posted in a storm must be taken
 	maxRuns    = 5                     // how often a use case runs when it loses against another process
 )
 
@@ -23,6 +24,7 @@ type job struct {
 	run  func(*tx) error
 	done chan error // buffered: the answer never waits for a caller that left
 	bulk bool       // it is not urgent
+	from time.Time  // it waits since then
 	runs int        // owned by the writer's goroutine
 }
 
@@ -64,7 +66,7 @@ func (w *writer) submit(ctx context.Context, urgent bool, run func(*tx) error) e
 	if err := ctx.Err(); err != nil {
 		return &oncall.Error{Code: oncall.CodeUnavailable, Message: "nothing was written", Cause: context.Cause(ctx)}
 	}
-	j := &job{run: run, done: make(chan error, 1), bulk: !urgent}
+	j := &job{run: run, done: make(chan error, 1), bulk: !urgent, from: time.Now()}
 	w.mu.Lock()
 	if w.closed {
 		w.mu.Unlock()
@@ -115,19 +117,22 @@ func (w *writer) withdraw(j *job) bool {
 	return false
 }
 
-// next takes the next job from the queue, urgent ones first, bulk ones only if they may; nil if there is none.
-func (w *writer) next(bulk bool) *job {
+// next takes the next job for a transaction in which bulk ones took so long; nil if there is none. Urgent ones go first,
+// but for a first bulk one that has waited too long.
+func (w *writer) next(bulk time.Duration) *job {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, q := range []*[]*job{&w.urgent, &w.bulk} {
-		if len(*q) > 0 && (bulk || q == &w.urgent) {
-			j := (*q)[0]
-			(*q)[0] = nil
-			*q = (*q)[1:]
-			return j
-		}
+	q := &w.urgent
+	if len(w.bulk) > 0 && (len(w.urgent) == 0 || bulk == 0 && time.Since(w.bulk[0].from) >= maxWait) {
+		q = &w.bulk
 	}
-	return nil
+	if len(*q) == 0 || q == &w.bulk && bulk >= maxBulk {
+		return nil
+	}
+	j := (*q)[0]
+	(*q)[0] = nil
+	*q = (*q)[1:]
+	return j
 }
 
 // close refuses new use cases, finishes the accepted ones, and returns when the goroutine has ended.
@@ -142,7 +147,7 @@ func (w *writer) close() {
 func (w *writer) loop() {
 	defer close(w.stopped)
 	for {
-		for j := w.next(true); j != nil; j = w.next(true) {
+		for j := w.next(0); j != nil; j = w.next(0) {
 			w.commitWith(j)
 		}
 		w.mu.Lock()
@@ -162,7 +167,7 @@ func (w *writer) loop() {
 // a transaction of its own, so that they cannot lose against each other's locks.
 func (w *writer) commitWith(j *job) {
 	first := true
-	again := w.transaction(func(bulk bool) *job {
+	again := w.transaction(func(bulk time.Duration) *job {
 		if first {
 			first = false
 			return j
@@ -172,14 +177,14 @@ func (w *writer) commitWith(j *job) {
 	for len(again) > 0 {
 		j, again = again[0], again[1:]
 		alone := j
-		more := w.transaction(func(bool) *job { j := alone; alone = nil; return j })
+		more := w.transaction(func(time.Duration) *job { j := alone; alone = nil; return j })
 		again = append(again, more...)
 	}
 }
 
-// transaction runs and commits jobs until next has none, or until it is full. next is told whether bulk ones may come
-// along. It returns those that must run again.
-func (w *writer) transaction(next func(bulk bool) *job) (again []*job) {
+// transaction runs and commits jobs until next has none, or until it is full. next is told how long bulk
+// ones took so far. It returns those that must run again.
+func (w *writer) transaction(next func(bulk time.Duration) *job) (again []*job) {
 	began := time.Now()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -188,7 +193,7 @@ func (w *writer) transaction(next func(bulk bool) *job) (again []*job) {
 		w.failedWith(err)
 		w.m.observe(0, time.Since(began), true)
 		err = w.public(&dbError{err}, false)
-		for j := next(true); j != nil; j = next(true) {
+		for j := next(0); j != nil; j = next(0) {
 			j.done <- err
 		}
 		return nil
@@ -199,7 +204,7 @@ func (w *writer) transaction(next func(bulk bool) *job) (again []*job) {
 	var good []*job
 	var bulk time.Duration // what the bulk ones took
 	for t.changes < maxChanges {
-		j := next(bulk < maxBulk)
+		j := next(bulk)
 		if j == nil {
 			break
 		}
@@ -207,7 +212,7 @@ func (w *writer) transaction(next func(bulk bool) *job) (again []*job) {
 		start := time.Now()
 		err := t.attempt(j.run)
 		if j.bulk {
-			bulk += time.Since(start)
+			bulk += max(time.Since(start), 1)
 		}
 		switch {
 		case t.broken != nil:
