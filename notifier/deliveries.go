@@ -16,8 +16,8 @@ import (
 const (
 	maxInFlight = 256              // deliveries being sent at once, over all endpoints
 	claimBatch  = 64               // deliveries in one claim
-	maxSettlers = 16               // bundles being settled at once
-	settleBatch = 50               // members of a bundle that are settled in one use case
+	maxSettlers = 2                // bundles being settled at once: the store does one at a time, and first pages wait behind it
+	settleBatch = 20               // members of a bundle that are settled in one use case
 	hardTimeout = 30 * time.Second // a bound on any attempt, whatever its sender allows
 	grace       = 5 * time.Second  // at the end, for attempts under way
 	commitGrace = 2 * time.Second  // after that, for committing what they came to

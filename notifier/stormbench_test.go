@@ -93,6 +93,26 @@ func storm(b *testing.B, incidents, users int) {
 	triggered := fireStorm(b, s, oncall.Write{Lease: &lease, Urgent: true}, incidents, users)
 	b.ReportMetric(time.Since(began).Seconds(), "fired-s")
 	stormFigures(b, s, gather, triggered, began)
+	stormPages(b, far, incidents)
+}
+
+// stormPages checks that each incident is in a page, and that pages which go for many say so within their bounds.
+func stormPages(b *testing.B, far *pagertest.Server, incidents int) {
+	told, pages := 0, 0
+	for _, p := range far.Pages() {
+		if p.Type != "incident.triggered" {
+			continue
+		}
+		pages++
+		told += max(p.Count, 1)
+		if p.Count > 200 && len(p.Numbers) < 20 {
+			b.Errorf("a page for %d incidents names %d", p.Count, len(p.Numbers))
+		}
+	}
+	b.ReportMetric(float64(pages), "pages")
+	if told != incidents {
+		b.Errorf("%d pages for %d of %d incidents", pages, told, incidents)
+	}
 }
 
 // fireStorm hands alerts over, evenly within a second, and returns when each incident's did.
