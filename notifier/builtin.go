@@ -40,6 +40,8 @@ type BuiltinOptions struct {
 	Store BuiltinStore
 	// Findings returns what is wrong now. It is called each second and must not wait.
 	Findings func() []Finding
+	// Ended is told of a finding that is none any more, by its labels; it must not wait. nil: nobody is told.
+	Ended    func(labels.Labels)
 	External func() labels.Labels // added to each alert
 	Logger   *slog.Logger         // nil: silent
 }
@@ -103,6 +105,9 @@ func (l *Builtins) turn(ctx context.Context, lease oncall.Lease, before map[uint
 	for id, was := range before {
 		if _, lasts := after[id]; lasts {
 			continue
+		}
+		if l.o.Ended != nil {
+			l.o.Ended(was.alert.Labels)
 		}
 		was.alert.EndsAt = now
 		due = append(due, was.alert)

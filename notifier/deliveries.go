@@ -29,6 +29,9 @@ type DeliveryOptions struct {
 	Store      DeliveryStore
 	Logger     *slog.Logger          // nil: silent
 	Registerer prometheus.Registerer // nil: the metrics are not shown
+	// Mended is told of an endpoint that takes things again after it took nothing until a person mended that. It must not
+	// wait. nil: nobody is told.
+	Mended func(oncall.Mended)
 }
 
 // Deliveries sends what is due. Each claimed delivery has a goroutine of its own from the claim to the
@@ -43,6 +46,7 @@ type Deliveries struct {
 	running atomic.Pointer[lanes] // of the Run under way, nil without one
 	past    pasts
 	applied func() // called by Apply; set before the first
+	mended  func(oncall.Mended)
 }
 
 // setup is one load of the configuration. It never changes.
@@ -66,8 +70,13 @@ func (s *setup) sender(e oncall.Endpoint) Sender {
 
 // NewDeliveries makes the loop. It does nothing before Apply and Run.
 func NewDeliveries(o DeliveryOptions) *Deliveries {
+	mended := o.Mended
+	if mended == nil {
+		mended = func(oncall.Mended) {}
+	}
 	return &Deliveries{
-		store: o.Store, log: logger(o.Logger), metrics: newDeliveryMetrics(o.Registerer),
+		mended: mended,
+		store:  o.Store, log: logger(o.Logger), metrics: newDeliveryMetrics(o.Registerer),
 		wake: make(chan struct{}, 1), applied: func() {},
 	}
 }
@@ -279,7 +288,9 @@ func (r *deliveryRun) landed(res result) error {
 		}
 		return nil
 	}
-	r.lanes.done(res)
+	if r.lanes.done(res) {
+		r.mended(oncall.Mended{Endpoint: res.endpoint})
+	}
 	if res.sent {
 		r.past.take(res.endpoint, res.attempt)
 	}

@@ -116,7 +116,11 @@ func (f *flight) commit(ctx context.Context, a oncall.Attempt, state oncall.Deli
 		now := time.Now()
 		err := f.store.FinishDelivery(ctx, oncall.Write{Now: now, Lease: &f.lease, Urgent: true}, d.Key, a, state, nextAt,
 			func(in oncall.Incident) (oncall.Decision, error) {
-				return f.finished(now, in, oncall.DeliveryFinished{Key: d.Key, Attempt: a, State: state})
+				ev := oncall.DeliveryFinished{Key: d.Key, Attempt: a, State: state}
+				if d.Kind == oncall.KindEdit {
+					ev.Edit = d.Endpoint
+				}
+				return f.finished(now, in, ev)
 			})
 		if err == nil {
 			return nil

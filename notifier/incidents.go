@@ -45,8 +45,12 @@ type Incidents struct {
 	setOff  []string  // changes set aside in this turn
 	resting time.Time // changes are left alone until then, because one was set aside
 
-	mu   sync.Mutex     // also taken by tick's goroutines
-	held map[int64]hold // incidents whose decision panicked
+	mending []oncall.Mended // being made up for, with
+	mended  int64           // the number below which incidents are looked at for it; 0: at the newest
+
+	mu   sync.Mutex      // also taken by tick's goroutines
+	mend []oncall.Mended // told since
+	held map[int64]hold  // incidents whose decision panicked
 }
 
 // hold keeps an incident out of the loop for a while.
@@ -84,7 +88,7 @@ func (l *Incidents) Wake() { poke(l.wake) }
 // at once.
 func (l *Incidents) Run(ctx context.Context, lease oncall.Lease) error {
 	l.recheck.Store(true)
-	l.cursor, l.drills, l.stale = 0, false, nil
+	l.cursor, l.drills, l.stale, l.mended = 0, false, nil, 0
 	var b backoff
 	for {
 		next, err := l.turn(ctx, lease)
@@ -120,13 +124,14 @@ func (l *Incidents) turn(ctx context.Context, lease oncall.Lease) (next time.Tim
 		next = earlier(next, l.resting)
 	}
 	again, recheckErr := l.recheckOpen(ctx, lease)
-	if more || again {
+	made, mendErr := l.makeUp(ctx, lease)
+	if more || again || made {
 		next = time.Now()
 	}
 	if next.IsZero() {
 		next = time.Now().Add(poll)
 	}
-	return next, errors.Join(changesErr, dueErr, recheckErr)
+	return next, errors.Join(changesErr, dueErr, recheckErr, mendErr)
 }
 
 // runDue ticks the incidents that are due and returns when the next one is.

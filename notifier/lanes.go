@@ -54,6 +54,7 @@ type lane struct {
 	started time.Time            // of the last attempt
 	held    time.Time            // Retry-After: nothing is sent before
 	failing bool                 // the last attempt was not confirmed: one at a time, so that a dead far end ties up little
+	shut    bool                 // the last that it answered was a refusal that a person must mend
 	off     string               // why the endpoint is switched off until the next Apply, "" if it is not
 }
 
@@ -116,14 +117,14 @@ func (l *lanes) start(c *oncall.Claim, now time.Time) (off string) {
 	return n.off
 }
 
-// done takes in how an attempt ended.
-func (l *lanes) done(r result) {
+// done takes in how an attempt ended. mended: the endpoint takes things again after it had to be mended.
+func (l *lanes) done(r result) (mended bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := l.get(r.endpoint)
 	n.flying--
 	if !r.sent {
-		return
+		return false
 	}
 	a := r.attempt
 	if a.At.After(n.started) {
@@ -145,6 +146,9 @@ func (l *lanes) done(r result) {
 			n.off = goneText(a)
 		}
 	}
+	mended = n.shut && a.Outcome == oncall.OutcomeDelivered
+	n.shut = a.Mendable || n.shut && !mended
+	return mended
 }
 
 // next returns the earliest instant after now at which a lane opens, zero if none waits for time, and
@@ -164,7 +168,7 @@ func (l *lanes) next(now time.Time) time.Time {
 		}
 		if opens.After(now) {
 			at = earlier(at, opens)
-		} else if len(n.asked) == 0 && n.flying == 0 && n.off == "" && !n.failing {
+		} else if len(n.asked) == 0 && n.flying == 0 && n.off == "" && !n.failing && !n.shut {
 			delete(l.of, e)
 		}
 	}

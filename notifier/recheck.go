@@ -11,6 +11,9 @@ import (
 // recheckPage is how many open incidents are looked at in one turn. What is due waits for that long.
 const recheckPage = 100
 
+// open are the states of incidents that are not over.
+var open = []oncall.IncidentState{oncall.IncidentTriggered, oncall.IncidentAcknowledged, oncall.IncidentSnoozed}
+
 // recheckOpen looks at the open incidents, then at the drills, after Apply, a page of them each turn: a tier that a reload moved to an
 // earlier time must not wait for the old one, and the timeline says what an edit changed. Those for which something
 // follows are ticked, a few each turn and behind everything else, so that 100,000 of them delay nobody's page.
@@ -26,7 +29,6 @@ func (l *Incidents) recheckOpen(ctx context.Context, lease oncall.Lease) (again 
 	if l.cursor == 0 && !l.recheck.Swap(false) {
 		return false, nil
 	}
-	open := []oncall.IncidentState{oncall.IncidentTriggered, oncall.IncidentAcknowledged, oncall.IncidentSnoozed}
 	ins, err := l.store.Incidents(ctx, oncall.IncidentFilter{States: open, Before: l.cursor, Limit: recheckPage, Drills: l.drills})
 	if err != nil {
 		l.recheck.Store(true)

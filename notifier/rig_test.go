@@ -90,7 +90,7 @@ func newRig(t *testing.T, o options) *rig {
 		ds = o.deliveries(ds)
 	}
 	r.inc = notifier.NewIncidents(notifier.IncidentOptions{Store: is})
-	r.del = notifier.NewDeliveries(notifier.DeliveryOptions{Store: ds, Registerer: o.metrics})
+	r.del = notifier.NewDeliveries(notifier.DeliveryOptions{Store: ds, Registerer: o.metrics, Mended: r.inc.Mended})
 	r.acts = notifier.NewActs(notifier.ActOptions{
 		Store: r.store, Policy: func() oncall.Policy { return r.policy }, Transitions: r.store.Transitions, Bundles: r.store,
 		ExternalLabels: func() labels.Labels { return labels.FromStrings("cluster", "shop-1") },

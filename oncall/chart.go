@@ -39,10 +39,11 @@ func chartIsLost(now time.Time, d Delivery, a Attempt) bool {
 	return a.Outcome == OutcomeUnknown || a.Number >= chartAttempts || now.Add(a.RetryAfter).Sub(d.CreatedAt) > chartWithin
 }
 
-// chartUnder asks for a chart once the incident's message is there.
+// chartUnder asks for a chart once the incident's message is there. A message that stands for several incidents has the
+// chart of the first of them, or none: a thread full of pictures helps nobody, and each incident's page has its own.
 func (m *machine) chartUnder(key string) {
 	d, ok := m.delivery(key)
-	if !ok || d.Kind != KindMessage || d.Endpoint.Kind() != "slack" || !m.in.Open() || !m.chartable() {
+	if !ok || d.Kind != KindMessage || d.Endpoint.Kind() != "slack" || d.Bundle != "" || !m.in.Open() || !m.chartable() {
 		return
 	}
 	m.sendChart(d.Endpoint, false)

@@ -76,6 +76,21 @@ func TestCharts(t *testing.T) {
 	t0 := time.Date(2024, 9, 23, 13, 0, 0, 0, time.UTC)
 	at := func(m int) time.Time { return t0.Add(time.Duration(m) * time.Minute) }
 	const first, last = `chart:#team ended=false priority 2 target ""`, `chart:#team ended=true priority 2 target ""`
+	t.Run("none for a member of a bundle, whose first has one", func(t *testing.T) {
+		c := newCharting(true, "a > 1", t0)
+		c.in.Deliveries[0].Bundle, c.in.Deliveries[0].Bundled = "msg_first", 3
+		c.finish(at(1), oncall.KindMessage, oncall.DeliveryDelivered)
+		c.step(at(2), oncall.AlertsChanged{Changes: []oncall.AlertChange{c.change(oncall.ChangeResolved, "a > 1", at(2))}})
+		if got := c.charts(); got != "" {
+			t.Errorf("charts: %s", got)
+		}
+		c = newCharting(true, "a > 1", t0)
+		c.in.Deliveries[0].Bundled = 3
+		c.finish(at(1), oncall.KindMessage, oncall.DeliveryDelivered)
+		if got := c.charts(); got != first {
+			t.Errorf("charts of the first: %s", got)
+		}
+	})
 	t.Run("after the message, and once more at the end", func(t *testing.T) {
 		c := newCharting(true, "a > 1", t0)
 		if got := c.charts(); got != "" {

@@ -187,6 +187,7 @@ func (m *machine) resolve(actor, why string) {
 	m.in.Notifications, m.in.TierNow = nil, ""
 	m.note(EntryResolved, actor, why)
 	m.dropAsks("resolved before it was sent", true)
+	m.settleOwed()
 	what := "resolved"
 	if m.in.Reopens > 0 { // each end is told once
 		what = fmt.Sprintf("resolved %d", m.in.Reopens)

@@ -144,7 +144,8 @@ type Attempt struct {
 	// OwnHold says that RetryAfter is about what this attempt did, not about its endpoint, which takes other things
 	// meanwhile: a limit on edits must not hold up the next incident's first message.
 	OwnHold  bool   `json:"-"`
-	Closed   bool   `json:"closed,omitempty"` // refused: the endpoint takes nothing at all, whatever is sent
+	Closed   bool   `json:"closed,omitempty"`   // refused: the endpoint takes nothing at all, whatever is sent
+	Mendable bool   `json:"mendable,omitempty"` // not taken for a reason that a person can remove; it is wanted after that
 	Remote   string `json:"-"`
 	Revision int64  `json:"-"`
 }

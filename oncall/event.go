@@ -7,7 +7,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 )
 
-// Event is something that happens to an incident: AlertsChanged, Tick, Command, DeliveryFinished, Noted or Resend.
+// Event is something that happens to an incident: AlertsChanged, Tick, Command, DeliveryFinished, Noted, Resend or Mended.
 type Event interface{ event() }
 
 // AlertsChanged carries changes of alerts that belong to the incident, in order. On an empty incident
@@ -65,6 +65,7 @@ type DeliveryFinished struct {
 	Key     string
 	Attempt Attempt
 	State   DeliveryState // what became of the delivery: queued (will be retried), accepted, delivered, refused
+	Edit    Endpoint      // where it is an edit, which incidents are not loaded with: the endpoint whose message it is; "" for others
 }
 
 // Noted puts on record what was done elsewhere and concerns the incident, such as a silence of its alerts.

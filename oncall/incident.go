@@ -138,6 +138,15 @@ type Told struct {
 	Target   string   `json:"target"`
 	User     string   `json:"user,omitempty"`
 	Failed   bool     `json:"failed,omitempty"` // Slack: the message was refused, so there is nothing to edit
+
+	// Slack only: what the endpoint is owed, because it takes nothing until a person mends that (owed.go).
+	Owed      time.Time `json:"owed,omitzero"`        // since when it has missed things; zero: nothing is owed
+	OwedTill  time.Time `json:"owed_till,omitzero"`   // up to when the reply about what was missed goes that was sent last
+	OwedAt    time.Time `json:"owed_at,omitzero"`     // when it is tried again
+	OwedTries int       `json:"owed_tries,omitempty"` // refusals since
+	OwedWhy   string    `json:"owed_why,omitempty"`   // the last of them, for people
+	EditWaits bool      `json:"edit_waits,omitempty"` // an edit is tried again and again until the endpoint takes it; nothing else goes before it
+	MadeUp    int       `json:"made_up,omitempty"`    // deliveries that made up for something; part of keys
 }
 
 // Responder is somebody who was asked to help with an incident, beside its escalation.

@@ -128,6 +128,9 @@ func (s *sim) checkDecision(before oncall.Incident, d oncall.Decision, ev oncall
 		if nd.Kind.Asks() && valid == nd.Endpoint.Integration() {
 			s.fail("#%d: the body of the page to %s: %q", after.Number, nd.Endpoint, nd.Body)
 		}
+		if nd.Kind == oncall.KindMessage && nd.Priority == oncall.PriorityUpdate {
+			continue // it makes up for one that could not be posted, and asks for nothing
+		}
 		if nd.Target == "" || nd.Kind != oncall.KindTriggered && nd.Kind != oncall.KindMessage && nd.Kind != oncall.KindReply {
 			continue
 		}
@@ -184,6 +187,17 @@ func (s *sim) checkOnCall(before, after oncall.Incident) {
 		for _, u := range users {
 			if !tells[u] {
 				s.fail("#%d: tier %d tells %s, and not %s, who is on call (%s)", after.Number, tier, t, u, why)
+			}
+		}
+	}
+}
+
+// checkMadeUp: when everything arrives, nothing is owed, and no endpoint has two messages under way.
+func (s *sim) checkMadeUp() {
+	for _, in := range s.incidents {
+		for _, t := range in.Told {
+			if paused := !in.PausedSince.IsZero(); (!t.Owed.IsZero() || t.EditWaits) && !paused {
+				s.fail("#%d is %s, and still owes %s what it missed: %+v", in.Number, in.State, t.Endpoint, t)
 			}
 		}
 	}

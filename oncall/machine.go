@@ -11,7 +11,7 @@ import (
 //
 // The machine has three layers, each in a file of its own: what an event means (alerts.go, command.go,
 // outcome.go), what is due because of time (tiers.go, and paused.go where nothing is), and how people are told
-// of it (tell.go).
+// of it (tell.go, and owed.go where that has to wait).
 func Decide(now time.Time, in Incident, ev Event, p Policy) Decision {
 	m := newMachine(now, in, p)
 	switch ev := ev.(type) {
@@ -27,6 +27,8 @@ func Decide(now time.Time, in Incident, ev Event, p Policy) Decision {
 		m.noted(ev)
 	case Resend:
 		m.resend(ev)
+	case Mended:
+		m.mended(ev)
 	}
 	return m.decision()
 }

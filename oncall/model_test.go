@@ -87,6 +87,7 @@ func walk(draw source, s *sim, steps int) {
 		s.finish(func(oncall.Delivery) bool { return true }, oncall.OutcomeDelivered, 200)
 	}
 	s.checkAll()
+	s.checkMadeUp()
 }
 
 var escalationNames = []string{"session", "plain", "nobody", "with-integrations", "on-call", "choosy", "robin", "low", "again"}
@@ -118,7 +119,15 @@ func (s *sim) step(draw source) {
 		}
 	case 6:
 		s.edit(edits[pick(draw, "edit", editNames()...)])
-	case 7, 8:
+	case 7:
+		o := pick(draw, "slack", barred, barred, oncall.OutcomeDelivered)
+		s.finish(func(d oncall.Delivery) bool { return d.Endpoint.Kind() == "slack" }, o, 0)
+		if o == oncall.OutcomeDelivered {
+			for _, in := range s.incidents {
+				s.apply(in, oncall.Mended{})
+			}
+		}
+	case 8:
 		o := pick(draw, "outcome", oncall.OutcomeDelivered, oncall.OutcomeRetry, oncall.OutcomeRefused, oncall.OutcomeUnknown)
 		kind := pick(draw, "to", "slack", "page", "pagerduty_configs", "email_configs")
 		s.finish(func(d oncall.Delivery) bool { return d.Endpoint.Kind() == kind }, o, 0)

@@ -14,6 +14,18 @@ type due struct {
 
 // next works out NextAt: the earliest instant at which Tick has something to do.
 func (m *machine) next() time.Time {
+	best := m.nextAsked()
+	if m.paused() {
+		return best
+	}
+	if at, ok := m.owedDue(); ok && (best.IsZero() || at.Before(best)) {
+		best = at
+	}
+	return best
+}
+
+// nextAsked is when somebody is told next, or found not to have been.
+func (m *machine) nextAsked() time.Time {
 	best := m.nextStep().at
 	if m.paused() {
 		return best

@@ -13,12 +13,23 @@ func (m *machine) deliveryFinished(ev DeliveryFinished) {
 		m.drillHears(ev)
 		return
 	}
+	if ev.Edit != "" {
+		m.editFinished(ev)
+		return
+	}
 	switch ev.State {
 	case DeliveryDelivered:
 		m.deliveryArrived(ev)
 		m.chartUnder(ev.Key)
+		if d, ok := m.delivery(ev.Key); ok {
+			m.arrivedAt(d)
+		}
 	case DeliveryRefused:
 		m.deliveryRefused(ev)
+	case DeliveryDropped: // a bundle's, which nobody needs any more
+		if d, ok := m.delivery(ev.Key); ok && d.Kind == KindMessage {
+			m.forgetMessage(d.Endpoint)
+		}
 	}
 }
 
@@ -64,13 +75,17 @@ func (m *machine) deliveryRefused(ev DeliveryFinished) {
 	if ok && d.Kind == KindMessage {
 		m.forgetMessage(d.Endpoint)
 	}
+	owed := ok && owes(d, ev.Attempt)
+	if owed {
+		m.owe(d, ev.Attempt)
+	}
 	n, t := m.findTry(ev.Key)
 	if t == nil {
 		return
 	}
 	t.Keys = remove(t.Keys, ev.Key)
 	m.d.Changed = true
-	if ok && d.Kind == KindReply { // its thread is gone, perhaps deleted: that is no reason to ask nobody
+	if ok && d.Kind == KindReply && !owed { // its thread is gone, perhaps deleted: that is no reason to ask nobody
 		t.Keys = append(t.Keys, m.askAnew(d))
 		return
 	}

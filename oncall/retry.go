@@ -25,6 +25,9 @@ func AfterAttempt(now time.Time, d Delivery, a Attempt) (DeliveryState, time.Tim
 	case OutcomeRefused, OutcomeGone:
 		return DeliveryRefused, time.Time{}
 	}
+	if a.Mendable && d.Kind == KindEdit {
+		return patientEdit(now, d, a)
+	}
 	if now.Sub(d.CreatedAt) > maxRetryFor || d.Kind == KindChart && chartIsLost(now, d, a) {
 		return DeliveryRefused, time.Time{}
 	}
@@ -36,6 +39,20 @@ func AfterAttempt(now time.Time, d Delivery, a Attempt) (DeliveryState, time.Tim
 		wait = hold
 	}
 	return DeliveryQueued, now.Add(wait)
+}
+
+// patientEdit is for an edit that waits until a person has mended what Slack minds: nobody waits for it, and the message
+// shows something that is not true any more for as long as it takes.
+func patientEdit(now time.Time, d Delivery, a Attempt) (DeliveryState, time.Time) {
+	age := now.Sub(d.CreatedAt)
+	if age > maxOwedFor {
+		return DeliveryRefused, time.Time{}
+	}
+	wait := min(maxRetry, firstRetry<<min(max(a.Number-1, 0), 16))
+	if age > time.Hour {
+		wait = 5 * time.Minute
+	}
+	return DeliveryQueued, now.Add(max(wait, min(a.RetryAfter, maxHold)))
 }
 
 // AttemptEntry is the timeline's line for an attempt. d has its new state.

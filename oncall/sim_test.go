@@ -251,6 +251,9 @@ func (s *sim) delivery(in *oncall.Incident, key string) *oncall.Delivery {
 	return nil
 }
 
+// barred is a refusal that a person can mend.
+const barred oncall.Outcome = "barred"
+
 // finish reports the outcome of the oldest unfinished deliveries to the endpoints that match, in order.
 func (s *sim) finish(match func(oncall.Delivery) bool, o oncall.Outcome, status int) int {
 	n := 0
@@ -263,9 +266,19 @@ func (s *sim) finish(match func(oncall.Delivery) bool, o oncall.Outcome, status 
 			n++
 			d.Attempts++
 			a := oncall.Attempt{At: s.now, Number: d.Attempts, Outcome: o, Status: status}
+			if o == barred {
+				a.Outcome, a.Mendable, a.Error = oncall.OutcomeRefused, true, "is_archived"
+				if d.Kind == oncall.KindEdit {
+					a.Outcome = oncall.OutcomeRetry
+				}
+			}
 			state, nextAt := oncall.AfterAttempt(s.now, *d, a)
 			d.State, d.NextAt = state, nextAt
-			s.apply(in, oncall.DeliveryFinished{Key: d.Key, Attempt: a, State: state})
+			ev := oncall.DeliveryFinished{Key: d.Key, Attempt: a, State: state}
+			if d.Kind == oncall.KindEdit {
+				ev.Edit = d.Endpoint
+			}
+			s.apply(in, ev)
 		}
 	}
 	return n

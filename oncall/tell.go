@@ -17,12 +17,17 @@ func (m *machine) runContact(n *Notification) {
 	if n.Target.Kind == TargetUser {
 		user = n.Target.Name
 	}
+	why := "nothing is configured behind it"
 	for _, e := range m.endpoints(c, user) {
+		if m.shut(e) {
+			why = "it takes nothing at present" + because(m.in.Told[m.toldAt(e)].OwedWhy)
+			continue // it hears of it later, in one reply (owed.go)
+		}
 		t.Keys = append(t.Keys, m.ask(e, n, user))
 	}
 	n.Tries = append(n.Tries, t)
 	if len(t.Keys) == 0 {
-		m.tryFailed(n, &n.Tries[len(n.Tries)-1], "nothing is configured behind it")
+		m.tryFailed(n, &n.Tries[len(n.Tries)-1], why)
 		return
 	}
 	if user != "" {
@@ -188,8 +193,8 @@ func (m *machine) replyAll(r Reply) { m.reply(m.in.Told, r) }
 // reply adds a reply to the threads of some messages.
 func (m *machine) reply(to []Told, r Reply) {
 	for _, t := range to {
-		if t.Endpoint.Kind() != "slack" || t.Failed || !m.live(t.Endpoint) {
-			continue
+		if t.Endpoint.Kind() != "slack" || t.Failed || !t.Owed.IsZero() || !m.live(t.Endpoint) {
+			continue // what is owed is told in one reply, later
 		}
 		r := r
 		r.Broadcast = r.Broadcast && t.User == "" // a conversation of two has no channel beside the thread

@@ -16,6 +16,9 @@ func (m *machine) tick() {
 	case IncidentResolved:
 		m.stillFiring()
 	}
+	if !m.paused() {
+		m.makeUp()
+	}
 	// NextAt is worked out anew even when nothing was due, so that a stale one cannot spin.
 	if !m.d.Changed && !m.next().Equal(m.in.NextAt) {
 		m.d.Changed = true
@@ -255,7 +258,7 @@ func (m *machine) runTier(i int, why string) {
 
 // sayExhausted puts on record that nobody is left to tell, once.
 func (m *machine) sayExhausted() {
-	if m.in.Exhausted || m.in.State != IncidentTriggered || !m.next().IsZero() {
+	if m.in.Exhausted || m.in.State != IncidentTriggered || !m.nextAsked().IsZero() {
 		return
 	}
 	m.in.Exhausted = true

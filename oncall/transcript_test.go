@@ -83,6 +83,7 @@ func stateLine(in *oncall.Incident) string {
 // advance D · down D · ack|unack|close USER · escalate USER [ROUND TIER] · snooze USER D · note USER TEXT ·
 // assign USER USER · add USER USER · merge USER NUMBER · until USER MATCHER [D] · on NUMBER (whom it is about) ·
 // from ENDPOINT, via NAME (before what somebody did there; itself: what nobody did in person) · edit NAME (of edits) · noted USER TEXT · deliver|refuse|fail|accept|confirm|busy ENDPOINT|KIND|all
+// bar (refused until a person mends that) ENDPOINT|KIND|all · mended ENDPOINT
 // (accept: taken, and confirm or busy is what is reported of it).
 func runLine(t *testing.T, s *sim, f []string) {
 	t.Helper()
@@ -93,7 +94,7 @@ func runLine(t *testing.T, s *sim, f []string) {
 		return def
 	}
 	status := map[string]oncall.ChangeStatus{"fire": oncall.ChangeFiring, "resolve": oncall.ChangeResolved, "unknown": oncall.ChangeUnknown, "known": oncall.ChangeKnown, "mute": oncall.ChangeMuted}
-	outcome := map[string]oncall.Outcome{"deliver": oncall.OutcomeDelivered, "refuse": oncall.OutcomeRefused, "fail": oncall.OutcomeRetry, "accept": oncall.OutcomeAccepted}
+	outcome := map[string]oncall.Outcome{"deliver": oncall.OutcomeDelivered, "refuse": oncall.OutcomeRefused, "fail": oncall.OutcomeRetry, "accept": oncall.OutcomeAccepted, "bar": barred}
 	code := map[string]int{"deliver": 200, "refuse": 404, "fail": 503, "accept": 201}
 	var by oncall.Command // how it came
 	for ; f[0] == "from" || f[0] == "via" || f[0] == "itself"; f = f[1:] {
@@ -144,7 +145,10 @@ func runLine(t *testing.T, s *sim, f []string) {
 	case "confirm", "busy":
 		s.report(oncall.Endpoint(f[1]), f[0] == "confirm")
 		return
-	case "deliver", "refuse", "fail", "accept":
+	case "mended":
+		s.apply(s.subject(), oncall.Mended{Endpoint: oncall.Endpoint(f[1])})
+		return
+	case "deliver", "refuse", "fail", "accept", "bar":
 		s.finish(func(d oncall.Delivery) bool {
 			return f[1] == "all" || string(d.Endpoint) == f[1] || string(d.Kind) == f[1]
 		}, outcome[f[0]], code[f[0]])

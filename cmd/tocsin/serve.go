@@ -230,7 +230,7 @@ func (d *daemon) committed(t store.Topics) {
 func (d *daemon) wire(ports *listeners) {
 	d.evaluator = evaluator.New(evaluator.Options{Store: d.store, Logger: d.log.With("component", "evaluator"), Registerer: d.registry})
 	d.incidents = notifier.NewIncidents(notifier.IncidentOptions{Store: d.store, Logger: d.log.With("component", "incidents"), Registerer: d.registry})
-	d.deliveries = notifier.NewDeliveries(notifier.DeliveryOptions{Store: d.store, Logger: d.log.With("component", "deliveries"), Registerer: d.registry})
+	d.deliveries = notifier.NewDeliveries(notifier.DeliveryOptions{Store: d.store, Logger: d.log.With("component", "deliveries"), Registerer: d.registry, Mended: d.incidents.Mended})
 	d.endpoints = notifier.NewEndpoints(notifier.EndpointOptions{Store: d.store, Deliveries: d.deliveries, Policy: d.policy, Logger: d.log.With("component", "endpoints"), Registerer: d.registry})
 	d.silences = notifier.NewSilences(notifier.SilencesOptions{Store: d.store, Mode: d.flags.matcherMode(), Max: d.flags.MaxSilences, Registerer: d.registry,
 		Changed: func() {
@@ -248,7 +248,7 @@ func (d *daemon) wire(ports *listeners) {
 	d.presence = notifier.NewPresence(notifier.PresenceOptions{Logger: d.log.With("component", "presence"), Registerer: d.registry})
 	d.drills = notifier.NewDrills(notifier.DrillOptions{Store: d.store, Policy: d.policy, Logger: d.log.With("component", "drills"), Registerer: d.registry})
 	d.heartbeats = notifier.NewHeartbeats(notifier.HeartbeatOptions{Store: d.store, Logger: d.log.With("component", "heartbeats"), Registerer: d.registry})
-	d.builtins = notifier.NewBuiltins(notifier.BuiltinOptions{Store: d.store, Findings: d.findings, External: d.externalLabels, Logger: d.log.With("component", "builtins")})
+	d.builtins = notifier.NewBuiltins(notifier.BuiltinOptions{Store: d.store, Findings: d.findings, Ended: d.slackMended, External: d.externalLabels, Logger: d.log.With("component", "builtins")})
 	d.watchdog = watchdog.New(watchdog.Options{Checks: d.selfChecks(), Version: version.Version, Logger: d.log.With("component", "watchdog"), Registerer: d.registry})
 	d.loops.Store(&loops{d.dispatcher, d.incidents, d.deliveries, make(chan struct{}, 1), d.heartbeats})
 	d.hooks = pager.NewHooks(pager.HookOptions{Acts: d.acts, Policy: d.policy, Logger: d.log.With("component", "hooks"), Registerer: d.registry})

@@ -6,10 +6,13 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/prometheus/prometheus/model/labels"
+
 	"tocsin/config"
 	"tocsin/notifier"
 	"tocsin/notifier/outgoing"
 	"tocsin/notifier/slack"
+	"tocsin/oncall"
 )
 
 // slackTimeout bounds one request to Slack.
@@ -39,6 +42,18 @@ func (d *daemon) findings() []notifier.Finding {
 		return g.slack.Findings()
 	}
 	return nil
+}
+
+// slackMended is told that a finding is none any more: where it was about a workspace, what incidents owe it can go there.
+func (d *daemon) slackMended(ls labels.Labels) {
+	if ls.Get(labels.AlertName) != slack.UnusableAlert {
+		return
+	}
+	name := ls.Get("workspace")
+	if g := d.live.Load(); g != nil && g.slack != nil && g.slack.First() == name {
+		name = "" // addresses do not name the first one
+	}
+	d.incidents.Mended(oncall.Mended{Workspace: name})
 }
 
 // probeSlack tests the tokens of the workspaces in force until ctx ends.

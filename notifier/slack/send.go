@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +24,10 @@ const maxPlain = 3900
 
 // lost are Slack's words for a message that cannot be edited any more.
 var lost = map[string]bool{"message_not_found": true, "cant_update_message": true, "edit_window_closed": true}
+
+// unmendable are Slack's words for what no person can mend so that the same is taken later: it is about the message.
+var unmendable = map[string]bool{"message_not_found": true, "thread_not_found": true, "cant_update_message": true, "edit_window_closed": true,
+	"no_text": true, "invalid_arguments": true, "invalid_metadata_format": true, "cannot_reply_to_message": true, "restricted_action_thread_locked": true}
 
 // undrawn are Slack's words for blocks, or a text, that it does not take.
 var undrawn = map[string]bool{"invalid_blocks": true, "invalid_blocks_format": true, "msg_blocks_too_long": true, "msg_too_long": true}
@@ -55,13 +58,14 @@ func (a *Adapter) attempt(ctx context.Context, m notifier.Message, method string
 	e := a.post(ctx, channel, options, method, at)
 	if e != nil && m.Delivery.Kind == oncall.KindEdit {
 		at.OwnHold = true // Slack counts edits by themselves
-		switch {
-		case lost[e.code]:
+		if lost[e.code] {
 			e = a.replace(ctx, m, channel, e, at)
-		case slices.Contains(badTokens, e.code) || slices.Contains(badGrants, e.code):
-			// Nobody waits for an edit, so there is nothing to move on to: it comes when a person has mended the token.
-			at.Outcome = oncall.OutcomeRetry
 		}
+	}
+	at.Mendable = e != nil && at.Outcome == oncall.OutcomeRefused && !unmendable[e.code] && !undrawn[e.code]
+	if at.Mendable && m.Delivery.Kind == oncall.KindEdit {
+		// Nobody waits for an edit, so there is nothing to move on to: it comes when a person has mended what Slack minds.
+		at.Outcome = oncall.OutcomeRetry
 	}
 	if e == nil && m.Delivery.Kind != oncall.KindReply {
 		at.Revision = m.Incident.Revision
@@ -225,6 +229,13 @@ func replyText(r oncall.Reply) string {
 		string(oncall.EntryPaused): "🔇", string(oncall.EntryResumed): "▶️", string(oncall.EntrySilenced): "🔇", string(oncall.EntrySilenceEnding): "⏳",
 	}
 	text := prose(r.Text, 2900)
+	if r.What == string(oncall.EntryResent) { // a list
+		lines := strings.Split(r.Text, "\n")
+		for i := range lines {
+			lines[i] = prose(lines[i], 2900/len(lines))
+		}
+		text = strings.Join(lines, "\n• ")
+	}
 	if text == "" {
 		text = prose(strings.ReplaceAll(r.What, "_", " "), 100)
 	}

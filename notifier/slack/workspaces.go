@@ -188,6 +188,9 @@ func workspaceWords(name string) string {
 	return "workspace " + name + ": "
 }
 
+// First returns the name of the workspace that addresses do not name, "" where it has none.
+func (w *Workspaces) First() string { return w.all[0].cfg.Name }
+
 // Unusable returns, by the workspace's name, what keeps tocsin from posting there at all.
 func (w *Workspaces) Unusable() map[string]Trouble {
 	all := map[string]Trouble{}
