@@ -198,6 +198,9 @@ func TestEndOverride(t *testing.T) {
 // TestHandoffs walks through what is announced, whatever changes who is on call.
 func TestHandoffs(t *testing.T) {
 	p, monday := rota(t)
+	s := p.Schedules["primary"]
+	s.NotifySlack = "#session" // without a channel there is nothing to send
+	p.Schedules["primary"] = s
 	at := monday.Add(time.Hour)
 	first, ok := p.HandoffAt("primary", Handoff{}, at)
 	if !ok || first.State != DeliveryDropped || first.On[0] != "ana" || first.NextAt != (time.Time{}) {
