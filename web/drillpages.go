@@ -22,6 +22,7 @@ type drillsPage struct {
 	Broken  []oncall.ContactCheck
 	Never   int // contacts that no drill has tried
 	Works   int // contacts that worked in their last drill
+	Going   int // contacts of which a drill under way has not found out
 	Latest  []drillView
 	Said    string
 	Wrong   bool
@@ -35,6 +36,7 @@ type drilledPerson struct {
 	Contacts []drilledContact
 	Failed   int // of Contacts
 	Never    int // of Contacts, tried by no drill
+	Going    int // of Contacts, being tried
 }
 
 // drilledContact is one endpoint behind a contact; Check has no user where no drill has tried it.
@@ -67,24 +69,33 @@ func (w *Web) drawDrills(rw http.ResponseWriter, r *http.Request, status int, p 
 		w.fail(rw, r, err)
 		return
 	}
+	going := map[string][]oncall.ContactCheck{} // what drills under way have found out so far, by user
 	for _, in := range latest {
 		p.Latest = append(p.Latest, w.viewDrill(in))
+		if in.Open() && in.Drill != nil {
+			going[in.Drill.User] = in.Drill.Contacts
+		}
 	}
 	policy := w.o.Policy()
 	for _, name := range policy.Reachable() {
 		person := drilledPerson{Name: name}
 		for _, e := range policy.ContactEndpoints(name) {
 			c := drilledContact{ContactEndpoint: e}
-			if i := slices.IndexFunc(checks, func(c oncall.ContactCheck) bool { return c.User == name && c.Endpoint == e.Endpoint }); i >= 0 {
-				c.Check = checks[i]
+			for _, known := range [][]oncall.ContactCheck{checks, going[name]} {
+				if i := slices.IndexFunc(known, func(c oncall.ContactCheck) bool { return c.User == name && c.Endpoint == e.Endpoint }); i >= 0 {
+					c.Check = known[i]
+				}
 			}
 			person.Contacts = append(person.Contacts, c)
 			switch {
-			case c.Check.User == "":
+			case c.Never():
 				person.Never++
-			case c.Check.Result == oncall.CheckFailed:
+			case c.Broken():
 				person.Failed++
 				p.Broken = append(p.Broken, c.Check)
+			case c.Going():
+				person.Going++
+				p.Going++
 			default:
 				p.Works++
 			}
@@ -127,6 +138,17 @@ func (w *Web) pressedDrill(rw http.ResponseWriter, r *http.Request) {
 			started[0].Number, user, int(oncall.DrillLasts/time.Minute))
 	}
 	w.drawDrills(rw, r, status, p)
+}
+
+// Never reports that no drill has tried the contact.
+func (c drilledContact) Never() bool { return c.Check.User == "" }
+
+// Broken reports that the latest drill has failed, also where it is still under way.
+func (c drilledContact) Broken() bool { return c.Check.Result == oncall.CheckFailed || c.Check.Refused }
+
+// Going reports that a drill is under way and has not found out whether the contact works.
+func (c drilledContact) Going() bool {
+	return !c.Never() && !c.Broken() && c.Check.Result == "" && !c.Check.Taken && c.Check.AnsweredAt.IsZero()
 }
 
 // After is how long after a contact was asked something happened, "" where it did not.

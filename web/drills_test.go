@@ -78,3 +78,36 @@ func TestDrillPage(t *testing.T) {
 		t.Errorf("without drills: %d", got.Code)
 	}
 }
+
+// underWay is drilling while a drill of ana has heard of one contact alone.
+type underWay struct{ drilling }
+
+func (underWay) Checks(context.Context) ([]oncall.ContactCheck, error) { return nil, nil }
+
+func (u underWay) List(ctx context.Context, _ int64, _ int) ([]oncall.Incident, error) {
+	in, err := u.Drill(ctx, 42)
+	in.State, in.ResolvedAt = oncall.IncidentTriggered, time.Time{}
+	in.Drill.Contacts[0].Result = ""
+	in.Drill.Contacts[1] = oncall.ContactCheck{User: "ana", Contact: "Slack direct message", Endpoint: "slack:U02ANA", Drill: 42, At: drilledAt}
+	return []oncall.Incident{in}, err
+}
+
+// TestDrillPageUnderWay: what a drill has found out shows before it is over.
+func TestDrillPageUnderWay(t *testing.T) {
+	policy := oncall.Policy{
+		Receivers: map[string]oncall.Receiver{"phone": {Name: "phone", Endpoints: []oncall.Endpoint{"page:phone/0"}}},
+		Users:     map[string]oncall.User{"ana": {Name: "ana", Slack: "U02ANA", Contacts: []oncall.Contact{{Receiver: "phone"}, {Slack: "dm"}}}},
+	}
+	h := site(t, newMemory(), func(o *Options) {
+		o.Drills, o.Policy = underWay{}, func() oncall.Policy { return policy }
+	}).Handler()
+	got := ask(h, "GET", "/drills", "").Body.String()
+	for _, want := range []string{"1 contact would not reach its owner", "HTTP 404", `<span class="badge queued">under way</span>`, "1 of 2 failed"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is missing:\n%s", want, got)
+		}
+	}
+	if strings.Contains(got, "never") {
+		t.Errorf("a contact that is being tried was never tried:\n%s", got)
+	}
+}

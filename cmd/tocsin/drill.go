@@ -151,6 +151,8 @@ func resultText(c oncall.ContactCheck) string {
 	switch {
 	case c.Refused:
 		return string(oncall.CheckFailed)
+	case c.Result == "" && c.Taken:
+		return "arrived"
 	case c.Result == "":
 		return "waiting"
 	}
