@@ -81,6 +81,9 @@ func (m *machine) deliveryRefused(ev DeliveryFinished) {
 	}
 	n, t := m.findTry(ev.Key)
 	if t == nil {
+		if ok && d.Kind == KindReply && !owed && m.in.Open() {
+			m.visible = true // its thread is gone: the edit finds out whether the message is, and puts another in its place
+		}
 		return
 	}
 	t.Keys = remove(t.Keys, ev.Key)

@@ -65,6 +65,7 @@ func (c *checking) run(ctx context.Context) {
 	}
 	c.appToken(ctx)
 	c.channels(ctx)
+	c.groups(ctx)
 	c.users(ctx)
 }
 
@@ -202,6 +203,7 @@ func (a *Adapter) channelsOf() []string {
 	}
 	for _, s := range p.Schedules {
 		add(s.NotifySlack)
+		add(s.SlackTopic)
 	}
 	return slices.Sorted(maps.Keys(all))
 }
@@ -212,6 +214,10 @@ type slackChannel struct {
 	Name     string `json:"name"`
 	Archived bool   `json:"is_archived"`
 	Member   bool   `json:"is_member"`
+	Private  bool   `json:"is_private"`
+	Topic    struct {
+		Value string `json:"value"`
+	} `json:"topic"`
 }
 
 func (c *checking) channels(ctx context.Context) {
@@ -242,6 +248,9 @@ func (c *checking) channels(ctx context.Context) {
 			ch, known = got.Channel, e == nil
 		}
 		c.channel(name, ch, known)
+		if known {
+			c.topic(name, ch)
+		}
 	}
 }
 

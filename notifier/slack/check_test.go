@@ -3,6 +3,7 @@ package slack
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -73,6 +74,18 @@ func TestCheck(t *testing.T) {
 	ana := func(u oncall.User) func(*oncall.Policy) {
 		return func(p *oncall.Policy) { u.Name = "ana"; p.Users["ana"] = u }
 	}
+	group := func(p *oncall.Policy) {
+		p.Schedules = map[string]oncall.Schedule{"s": {SlackUserGroup: "@session-oncall"}}
+	}
+	topic := func(p *oncall.Policy) {
+		p.Schedules = map[string]oncall.Schedule{"s": {SlackTopic: "#session-alerts"}}
+	}
+	without := func(scopes ...string) func(*slacktest.Server) {
+		return func(s *slacktest.Server) {
+			s.SetScopes(slices.DeleteFunc(BotScopes(), func(one string) bool { return slices.Contains(scopes, one) })...)
+			s.AddUserGroup(slacktest.UserGroup{ID: "S1", Handle: "session-oncall"})
+		}
+	}
 	for name, c := range map[string]struct {
 		policy    func(*oncall.Policy)
 		change    func(*Config, *slacktest.Options)
@@ -104,6 +117,31 @@ func TestCheck(t *testing.T) {
 				s.AddChannel(slacktest.Channel{ID: fmt.Sprintf("A%d", i), Name: fmt.Sprintf("other-%d", i)})
 			}
 		}},
+		"user group": {fine: true, policy: group, arrange: func(s *slacktest.Server) {
+			s.AddUserGroup(slacktest.UserGroup{ID: "S1", Handle: "session-oncall", Users: []string{"U02ANA"}})
+		}, want: []string{"true user group @session-oncall: found, with 1 member"}},
+		"no user group": {policy: group, arrange: func(s *slacktest.Server) {
+			s.AddUserGroup(slacktest.UserGroup{ID: "S1", Handle: "session-on-call"})
+		}, want: []string{"false user group @session-oncall: Slack has none by that name (", "session-on-call", "→ in Slack: Directories, User groups, Create"}},
+		"disabled user group": {policy: group, arrange: func(s *slacktest.Server) {
+			s.AddUserGroup(slacktest.UserGroup{ID: "S1", Handle: "session-oncall", Disabled: true})
+		}, want: []string{"false user group @session-oncall: it is disabled", "Enable"}},
+		"user groups without scopes": {policy: group, arrange: without("usergroups:read", "usergroups:write"),
+			want: []string{"false user groups: @session-oncall cannot be kept to who is on call without usergroups:read and usergroups:write"}},
+		"user group not to be written": {policy: group, arrange: without("usergroups:write"),
+			want: []string{"false user groups: @session-oncall cannot be kept to who is on call without usergroups:write", "true user group @session-oncall"}},
+		"topic":               {fine: true, policy: topic, want: []string{"true topic of #session-alerts: it may be set"}},
+		"topic without scope": {policy: topic, arrange: without("channels:write.topic"), want: []string{"false topic of #session-alerts: it cannot be set without channels:write.topic"}},
+		"private topic without scope": {policy: topic, arrange: func(s *slacktest.Server) {
+			without("groups:write.topic")(s)
+			s.AddChannel(slacktest.Channel{Name: "session-alerts", Private: true})
+		}, want: []string{"false topic of #session-alerts: it cannot be set without groups:write.topic"}},
+		"topic of an archived channel": {policy: topic, arrange: func(s *slacktest.Server) {
+			s.AddChannel(slacktest.Channel{Name: "session-alerts", Archived: true})
+		}, want: []string{"false topic of #session-alerts"}},
+		"topic that is full": {policy: topic, arrange: func(s *slacktest.Server) {
+			s.AddChannel(slacktest.Channel{Name: "session-alerts", Topic: strings.Repeat("t", 230)})
+		}, want: []string{"false topic of #session-alerts: the channel's topic has no room", "Edit topic"}},
 		"nobody":      {policy: ana(oncall.User{Slack: "U0GONE"}), want: []string{"false user ana: Slack knows nobody by U0GONE", "Copy member ID"}},
 		"deactivated": {arrange: func(s *slacktest.Server) { s.AddUser(slacktest.User{ID: "U02ANA", Deleted: true}) }, want: []string{"false user ana: U02ANA is a deactivated account"}},
 		"bot":         {arrange: func(s *slacktest.Server) { s.AddUser(slacktest.User{ID: "U02ANA", Bot: true}) }, want: []string{"false user ana: U02ANA is a bot"}},
