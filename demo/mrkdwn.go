@@ -120,11 +120,15 @@ func (m mrkdwn) date(unixSeconds, format, fallback string) string {
 		return escapeSlack(fallback)
 	}
 	t := m.clock.story(time.Unix(n, 0)).UTC()
-	out := format
+	out, pretty := format, "2 Jan"
+	switch days := t.Truncate(24*time.Hour).Sub(storyStart.Truncate(24*time.Hour)) / (24 * time.Hour); days {
+	case -1, 0, 1:
+		pretty = []string{"yesterday", "today", "tomorrow"}[days+1]
+	}
 	for token, layout := range map[string]string{
 		"{time}": "15:04", "{time_secs}": "15:04:05", "{date_num}": "2006-01-02", "{date}": "2 January 2006",
-		"{date_short}": "2 Jan 2006", "{date_long}": "Monday, 2 January 2006", "{date_pretty}": "today",
-		"{date_short_pretty}": "today", "{date_long_pretty}": "today",
+		"{date_short}": "2 Jan 2006", "{date_long}": "Monday, 2 January 2006", "{date_pretty}": pretty,
+		"{date_short_pretty}": pretty, "{date_long_pretty}": pretty,
 	} {
 		out = strings.ReplaceAll(out, token, t.Format(layout))
 	}

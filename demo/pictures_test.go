@@ -256,14 +256,7 @@ func TestPictures(t *testing.T) {
 func (w slackPlace) page(t *testing.T, templates *template.Template) string {
 	t.Helper()
 	m := mrkdwn{clock: clock{began: storyStart, speed: 1}, users: map[string]string{}}
-	style, err := pageFiles.ReadFile("page/static/style.css")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var b bytes.Buffer
-	b.WriteString(`<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark"><style>`)
-	b.Write(style)
-	b.WriteString(`html{background:var(--card)}body{padding:6px 0;max-width:390px;margin:0}</style>`)
+	b := bytes.NewBufferString(pictureHead(t))
 	for _, msg := range w.slack.Messages(channelName) {
 		if msg.ThreadTS != "" { // broadcast: it is in the thread below
 			continue
@@ -276,9 +269,20 @@ func (w slackPlace) page(t *testing.T, templates *template.Template) string {
 			}
 			p.Replies = append(p.Replies, r)
 		}
-		if err := templates.ExecuteTemplate(&b, "post", p); err != nil {
+		if err := templates.ExecuteTemplate(b, "post", p); err != nil {
 			t.Fatal(err)
 		}
 	}
 	return b.String()
+}
+
+// pictureHead is how a page begins that shows something of Slack's on a phone.
+func pictureHead(t *testing.T) string {
+	t.Helper()
+	style, err := pageFiles.ReadFile("page/static/style.css")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return `<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark"><style>` +
+		string(style) + `html{background:var(--card)}body{padding:6px 0;max-width:390px;margin:0}</style>`
 }

@@ -100,14 +100,15 @@ func TestHome(t *testing.T) {
 						rest = after
 					}
 				}
-				shows("Your open incidents\n✅ None is yours.", "Waiting for somebody\n🔴 *#42 Triggered* · critical", "<https://tocsin.example/incidents/42|open>\n[button]",
-					"Your next shifts\n• *session-primary* *now*, until <!date^946688400^", "• *session-primary* <!date^946692000^", "… and ", "/calendar/", "On call now\n• *empty*: nobody\n• *session-primary*: ana")
+				shows("📟 You are on call\n*session-primary* until <!date^946688400^", ", then bo\n",
+					"Your open incidents\n✅ None is yours.", "Waiting for somebody: 1\n🔴 *#42 Triggered* · critical", "<https://tocsin.example/incidents/42|open>\n[button]",
+					"Who is on call\n• *empty*: nobody\n• *session-primary*: ana", "Your next shifts\n• *session-primary* <!date^946692000^", "… and ", "/calendar/")
 				// A press shows at once, and what was pressed is hers then.
 				if a, err := w.slack.PressHome(t.Context(), tocsinURL, "U02ANA", "tocsin_home_42", actionAcknowledge); err != nil || a.Status != http.StatusOK {
 					t.Fatalf("%+v, %v", a, err)
 				}
 				synctest.Wait()
-				shows("Your open incidents\n🟡 *#42 Acknowledged* by ana", "Waiting for somebody\n✅ Nothing waits.")
+				shows("Your open incidents: 1\n🟡 *#42 Acknowledged* by ana")
 				if strings.Contains(homeText(t, w, "U02ANA"), "[button]") {
 					t.Error("there is something to press still")
 				}
@@ -122,7 +123,7 @@ func TestHome(t *testing.T) {
 					w.acts.incidents[42] = step(in, time.Now(), oncall.Command{Kind: oncall.CmdResolve, Actor: "bo", Via: "slack"})
 				})
 				<-time.After(homeEvery + time.Second)
-				shows("✅ None is yours.", "✅ Nothing waits.")
+				shows("✅ None is yours, and none waits for anybody.")
 				// Half an hour later it is left alone.
 				<-time.After(2 * homeVisit)
 				w.homes.mu.Lock()
@@ -165,7 +166,8 @@ func TestHomePressOverruled(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		if text := homeText(t, w, "U03BO"); !strings.HasPrefix(text, "#42 is already acknowledged by ana\n") {
+		if text := homeText(t, w, "U03BO"); !strings.HasPrefix(text, "#42 is already acknowledged by ana\n\n💤 You are not on call\nYour next shift begins <!date^946688400^") ||
+			!strings.Contains(text, "Open besides, and in somebody’s hands or paused: 1.") {
 			t.Error(text)
 		}
 	})

@@ -1,6 +1,7 @@
 package slack
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -63,30 +64,20 @@ func homeView(seen around, who person, notice string) goslack.HomeTabViewRequest
 	case who.user == "":
 		b = append(b, section("👋 *You are not known to tocsin.* Ask for `slack: "+strings.Trim(code(who.id, 20), "`")+"` in your entry of `users` in its configuration. You may look until then."))
 	}
-	var mine, waiting []oncall.Incident
-	for _, in := range seen.open {
-		switch {
-		case who.user != "" && (has(in, who) || concerns(in, who, "")):
-			mine = append(mine, in)
-		case in.State == oncall.IncidentTriggered && in.PausedSince.IsZero():
-			waiting = append(waiting, in)
-		}
+	if who.user != "" && len(seen.shifts) > 0 {
+		b = append(b, homeStatus(seen, who)...)
+		b = append(b, goslack.NewDividerBlock())
 	}
-	if who.user != "" {
-		b = append(b, homeTitle("Your open incidents"))
-		b = append(b, homeIncidents(mine, who, seen, "✅ None is yours.")...)
-	}
-	b = append(b, homeTitle("Waiting for somebody"))
-	b = append(b, homeIncidents(waiting, who, seen, "✅ Nothing waits.")...)
-	if who.user != "" {
-		b = append(b, homeTitle("Your next shifts"), section(shiftsOf(seen, who)))
+	b = append(b, homeOpen(seen, who)...)
+	b = append(b, goslack.NewDividerBlock(), homeTitle("Who is on call"), section(homeLines(seen.onCall, "The configuration has no schedule: nobody is on call by turns.")))
+	if who.user != "" && len(seen.shifts) > 0 {
+		_, next := turnsOf(seen, who)
+		b = append(b, goslack.NewDividerBlock(), homeTitle("Your next shifts"), section(nextShifts(seen, next)))
 		if link := calendarOf(seen.policy, who.user, seen.revoked); link != "" {
-			b = append(b, &goslack.ContextBlock{Type: goslack.MBTContext, ContextElements: goslack.ContextElements{Elements: []goslack.MixedElement{mrkdwn(link)}}})
+			b = append(b, homeSmall(link))
 		}
 	}
-	b = append(b, homeTitle("On call now"), section(homeLines(seen.onCall, "There is no schedule in the configuration.")))
-	b = append(b, &goslack.ContextBlock{Type: goslack.MBTContext, ContextElements: goslack.ContextElements{
-		Elements: []goslack.MixedElement{mrkdwn("Times are on your clocks. " + code(seen.command+" help", 60) + " lists what can be typed.")}}})
+	b = append(b, homeSmall("Times are on your clocks. "+code(seen.command+" help", 60)+" lists what can be typed."))
 	return goslack.HomeTabViewRequest{Type: goslack.VTHomeTab, Blocks: goslack.Blocks{BlockSet: b}}
 }
 
@@ -94,18 +85,70 @@ func homeTitle(text string) goslack.Block {
 	return &goslack.HeaderBlock{Type: goslack.MBTHeader, Text: plainText(text)}
 }
 
-// homeIncidents shows incidents, newest first, with what can be pressed.
-func homeIncidents(ins []oncall.Incident, who person, seen around, none string) []goslack.Block {
-	if len(ins) == 0 {
-		return []goslack.Block{section(none)}
+func homeSmall(text string) goslack.Block {
+	return &goslack.ContextBlock{Type: goslack.MBTContext, ContextElements: goslack.ContextElements{Elements: []goslack.MixedElement{mrkdwn(text)}}}
+}
+
+// homeOpen shows what is open: what is theirs, what nobody has, and how much others have.
+func homeOpen(seen around, who person) []goslack.Block {
+	var mine, waiting []oncall.Incident
+	others := 0
+	for _, in := range seen.open {
+		switch {
+		case who.user != "" && (has(in, who) || concerns(in, who, "")):
+			mine = append(mine, in)
+		case in.State == oncall.IncidentTriggered && in.PausedSince.IsZero():
+			waiting = append(waiting, in)
+		default:
+			others++
+		}
 	}
+	// What asks for somebody comes before what somebody has; each newest first.
+	slices.SortStableFunc(mine, func(x, y oncall.Incident) int { return cmp.Compare(asking(y), asking(x)) })
+	var b []goslack.Block
+	if len(mine)+len(waiting) == 0 {
+		text := "✅ None waits for anybody."
+		if who.user != "" {
+			text = "✅ None is yours, and none waits for anybody."
+		}
+		b = append(b, homeTitle("Open incidents"), section(text))
+	}
+	if len(mine) > 0 {
+		b = append(b, homeTitle(fmt.Sprintf("Your open incidents: %d", len(mine))))
+		b = append(b, homeIncidents(mine, who, seen)...)
+	}
+	if len(waiting) > 0 {
+		if len(mine) > 0 {
+			b = append(b, goslack.NewDividerBlock())
+		} else if who.user != "" {
+			b = append(b, homeTitle("Your open incidents"), section("✅ None is yours."), goslack.NewDividerBlock())
+		}
+		b = append(b, homeTitle(fmt.Sprintf("Waiting for somebody: %d", len(waiting))))
+		b = append(b, homeIncidents(waiting, who, seen)...)
+	}
+	if others > 0 {
+		b = append(b, homeSmall(fmt.Sprintf("Open besides, and in somebody’s hands or paused: %d. %s shows all.", others, code(seen.command+" list", 60))))
+	}
+	return b
+}
+
+// asking is 1 for an incident that still asks for somebody.
+func asking(in oncall.Incident) int {
+	if in.State == oncall.IncidentTriggered && in.PausedSince.IsZero() {
+		return 1
+	}
+	return 0
+}
+
+// homeIncidents shows incidents in their order, with what can be pressed.
+func homeIncidents(ins []oncall.Incident, who person, seen around) []goslack.Block {
 	var b []goslack.Block
 	for _, in := range ins[:min(maxHomeOpen, len(ins))] {
 		text := homeLine(in, seen)
 		b = append(b, section(shorten(text, maxHomeText)))
 		if in.State == oncall.IncidentTriggered && who.may {
 			b = append(b, &goslack.ActionBlock{Type: goslack.MBTAction, BlockID: fmt.Sprintf("tocsin_home_%d", in.Number),
-				Elements: &goslack.BlockElements{ElementSet: []goslack.BlockElement{button(in, actionAcknowledge, "Acknowledge", goslack.StylePrimary)}}})
+				Elements: &goslack.BlockElements{ElementSet: []goslack.BlockElement{button(in, actionAcknowledge, fmt.Sprintf("Acknowledge #%d", in.Number), goslack.StylePrimary)}}})
 		}
 	}
 	if more := len(ins) - maxHomeOpen; more > 0 {
@@ -134,60 +177,6 @@ func homeLine(in oncall.Incident, seen around) string {
 	return s
 }
 
-// shiftsOf lists somebody's turns, those that go on first.
-func shiftsOf(seen around, who person) string {
-	type turn struct {
-		schedule string
-		shift    oncall.Shift
-		shadow   bool
-	}
-	var turns []turn
-	for name, shifts := range seen.shifts {
-		for _, s := range shifts {
-			on, shadow := slices.Contains(s.Users, who.user), slices.Contains(s.Shadows, who.user)
-			if !on && !shadow || !s.To.After(seen.now) {
-				continue
-			}
-			// One turn may be several shifts, where those beside somebody change.
-			if n := len(turns); n > 0 && turns[n-1].schedule == name && turns[n-1].shadow == !on && turns[n-1].shift.To.Equal(s.From) {
-				turns[n-1].shift.To = s.To
-				continue
-			}
-			turns = append(turns, turn{name, s, !on})
-		}
-	}
-	slices.SortFunc(turns, func(x, y turn) int {
-		if c := x.shift.From.Compare(y.shift.From); c != 0 {
-			return c
-		}
-		return strings.Compare(x.schedule, y.schedule)
-	})
-	end := seen.now.Truncate(time.Hour).Add(homeAhead)
-	var lines []string
-	for i, t := range turns {
-		if i == maxHomeShifts {
-			lines = append(lines, fmt.Sprintf("… and %d more", len(turns)-i))
-			break
-		}
-		line := "• *" + prose(t.schedule, 80) + "*"
-		if t.shadow {
-			line += " (shadow)"
-		}
-		switch {
-		case !t.shift.From.After(seen.now) && !t.shift.To.Before(end):
-			line += " now, for longer than two weeks"
-		case !t.shift.From.After(seen.now):
-			line += " *now*, until " + when(t.shift.To, true)
-		case !t.shift.To.Before(end):
-			line += " from " + when(t.shift.From, true)
-		default:
-			line += " " + when(t.shift.From, true) + " to " + when(t.shift.To, true)
-		}
-		lines = append(lines, line)
-	}
-	return homeLines(lines, "You are not on call in the next two weeks.")
-}
-
 // homeLines joins as many lines as a section takes.
 func homeLines(lines []string, none string) string {
 	if len(lines) == 0 {
@@ -202,13 +191,4 @@ func homeLines(lines []string, none string) string {
 		b.WriteString(l + "\n")
 	}
 	return strings.TrimRight(b.String(), "\n")
-}
-
-// calendarOf links somebody's calendar, "" where there are none. The address is a secret of theirs: nobody else sees
-// their home.
-func calendarOf(p oncall.Policy, user string, revoked int64) string {
-	if revoked < 0 || p.ExternalURL == "" || len(p.LinkKey) == 0 || len(p.Schedules) == 0 {
-		return ""
-	}
-	return "<" + p.ExternalURL + "/calendar/" + oncall.CalendarToken(p.LinkKey, oncall.CalendarOf{User: user}, revoked) + ".ics|Your shifts as a calendar> (keep the address to yourself)"
 }
