@@ -9,7 +9,8 @@ import (
 	"tocsin/oncall"
 )
 
-// Mended has the open incidents looked at that an endpoint is owed something of (oncall's owed.go). It may be called at
+// Mended has the edits tried at once that wait for an endpoint, and the open incidents looked at that it is owed something
+// of (oncall's owed.go). It may be called at
 // any time, from any goroutine, and does not wait. What is told while nobody runs is forgotten: the endpoint's own time to be
 // tried again is in the store.
 func (l *Incidents) Mended(ev oncall.Mended) {
@@ -27,6 +28,11 @@ func (l *Incidents) makeUp(ctx context.Context, lease oncall.Lease) (again bool,
 		l.mu.Lock()
 		l.mending, l.mend = l.mend, nil
 		l.mu.Unlock()
+		for _, ev := range l.mending {
+			if _, err := l.store.HastenEdits(ctx, oncall.Write{Now: time.Now(), Lease: &lease}, ev.Covers); err != nil {
+				return false, l.failed(ctx, "mend", err)
+			}
+		}
 	}
 	if len(l.mending) == 0 {
 		return false, nil

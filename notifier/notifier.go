@@ -39,6 +39,8 @@ type IncidentStore interface {
 	Incident(ctx context.Context, number int64) (oncall.Incident, error)
 	// Incidents lists incidents with their alerts, without timeline and deliveries, newest first.
 	Incidents(ctx context.Context, f oncall.IncidentFilter) ([]oncall.Incident, error)
+	// HastenEdits has edits that wait to be tried again at the endpoints that covers names tried at once; n is how many.
+	HastenEdits(ctx context.Context, w oncall.Write, covers func(oncall.Endpoint) bool) (n int, err error)
 	// ConfirmDelivery commits what a far end reports of a delivery that it accepted: state is delivered or refused. It
 	// needs no lease, and a report that says nothing new changes nothing.
 	ConfirmDelivery(ctx context.Context, w oncall.Write, key string, evidence oncall.Attempt, state oncall.DeliveryState,

@@ -145,6 +145,32 @@ func TestMendedTogether(t *testing.T) {
 	})
 }
 
+// TestEditsAreHastened: messages from before a long outage are true again as soon as Slack takes anything, and not when
+// each would have been tried again.
+func TestEditsAreHastened(t *testing.T) {
+	bubble(t, options{}, func(t *testing.T, r *rig) {
+		s := withSlack(t, r, slacktest.Options{RateLimit: true})
+		for i := range 20 {
+			r.fire(fmt.Sprintf("s%d", i))
+			r.pass(5 * time.Second)
+		}
+		s.Fail(slacktest.Fault{Stage: slacktest.Before, Error: "is_archived", Times: -1})
+		for i := range 20 {
+			r.act(int64(i+1), oncall.CmdAcknowledge, "")
+			r.pass(20 * time.Second)
+		}
+		r.pass(3 * time.Hour)
+		s.Heal()
+		r.fire("new")
+		r.pass(90 * time.Second)
+		for _, m := range roots(s, "#session") {
+			if strings.Contains(m.Text, "Triggered") && !strings.Contains(m.Text, "#21") {
+				t.Errorf("90 s after Slack takes things again it shows %q", m.Text)
+			}
+		}
+	})
+}
+
 func delivered(all []oncall.Delivery, e oncall.Endpoint) bool {
 	for _, d := range all {
 		if d.Endpoint == e && d.Kind == oncall.KindMessage && d.State == oncall.DeliveryDelivered {

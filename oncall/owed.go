@@ -32,8 +32,8 @@ type Mended struct {
 
 func (Mended) event() {}
 
-// covers reports whether the event is about an endpoint.
-func (ev Mended) covers(e Endpoint) bool {
+// Covers reports whether the event is about an endpoint.
+func (ev Mended) Covers(e Endpoint) bool {
 	workspace, _, _ := CutWorkspace(e.Address())
 	return e.Kind() == "slack" && (e == ev.Endpoint || ev.Endpoint == "" && workspace == ev.Workspace)
 }
@@ -42,7 +42,7 @@ func (ev Mended) covers(e Endpoint) bool {
 func (m *machine) mended(ev Mended) {
 	for i := range m.in.Told {
 		t := &m.in.Told[i]
-		if t.Owed.IsZero() || !ev.covers(t.Endpoint) || m.underWay(t.Endpoint) {
+		if t.Owed.IsZero() || !ev.Covers(t.Endpoint) || m.underWay(t.Endpoint) {
 			continue
 		}
 		if at := t.OwedAt; at.IsZero() || at.After(m.now) {

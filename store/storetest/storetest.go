@@ -68,6 +68,7 @@ func Run(t *testing.T, fresh func(testing.TB) Database) {
 		{"deliveries/drop", testDrop},
 		{"deliveries/drop decides again", testDropAgain},
 		{"deliveries/edits", testEdits},
+		{"deliveries/hastened edits", testHasten},
 		{"deliveries/threads", testThreads},
 		{"deliveries/same key", testSameKey},
 		{"deliveries/kinds", testKinds},
