@@ -19,6 +19,9 @@ func (m *machine) command(c Command) {
 		m.drillCommand(c)
 		return
 	}
+	if m.late(c) {
+		return
+	}
 	switch c.Kind {
 	case CmdAcknowledge:
 		m.acknowledge(c)

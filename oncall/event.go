@@ -43,6 +43,8 @@ type Command struct {
 	From Endpoint
 	// ByItself says that nobody did it in person: a timer of the far end's.
 	ByItself bool
+	// At is when it was done, by the clock of the far end that reports it; zero: now.
+	At time.Time
 	// Delivery is the key of the page that was answered, "" where that is not known. A drill wants to know.
 	Delivery string
 	Until    time.Time // snooze; zero with UntilClear: ClearWithin from now

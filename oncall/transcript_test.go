@@ -82,7 +82,7 @@ func stateLine(in *oncall.Incident) string {
 // runLine does one input: escalation NAME · fire|mute|resolve|unknown|known NAME INSTANCE [SEVERITY] ·
 // advance D · down D · ack|unack|close USER · escalate USER [ROUND TIER] · snooze USER D · note USER TEXT ·
 // assign USER USER · add USER USER · merge USER NUMBER · until USER MATCHER [D] · on NUMBER (whom it is about) ·
-// from ENDPOINT, via NAME (before what somebody did there; itself: what nobody did in person) · edit NAME (of edits) · noted USER TEXT · deliver|refuse|fail|accept|confirm|busy ENDPOINT|KIND|all
+// from ENDPOINT, via NAME, ago D (before what somebody did there, and when; itself: what nobody did in person) · edit NAME (of edits) · noted USER TEXT · deliver|refuse|fail|accept|confirm|busy ENDPOINT|KIND|all
 // bar (refused until a person mends that) ENDPOINT|KIND|all · mended ENDPOINT
 // (accept: taken, and confirm or busy is what is reported of it).
 func runLine(t *testing.T, s *sim, f []string) {
@@ -97,13 +97,15 @@ func runLine(t *testing.T, s *sim, f []string) {
 	outcome := map[string]oncall.Outcome{"deliver": oncall.OutcomeDelivered, "refuse": oncall.OutcomeRefused, "fail": oncall.OutcomeRetry, "accept": oncall.OutcomeAccepted, "bar": barred}
 	code := map[string]int{"deliver": 200, "refuse": 404, "fail": 503, "accept": 201}
 	var by oncall.Command // how it came
-	for ; f[0] == "from" || f[0] == "via" || f[0] == "itself"; f = f[1:] {
+	for ; f[0] == "from" || f[0] == "via" || f[0] == "ago" || f[0] == "itself"; f = f[1:] {
 		switch f[0] {
 		case "itself":
 			by.ByItself = true
 			continue
 		case "via":
 			by.Via = f[1]
+		case "ago":
+			by.At = s.now.Add(-durationOf(t, f[1]))
 		default:
 			by.From = oncall.Endpoint(f[1])
 		}

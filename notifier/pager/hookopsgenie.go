@@ -6,7 +6,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 
 	"tocsin/oncall"
 )
@@ -19,6 +21,8 @@ type ogReport struct {
 		Username string `json:"username"` // who did it: an e-mail address
 		Note     string `json:"note"`
 		Owner    string `json:"owner"`
+		// UpdatedAt is when the alert was changed by what is reported, in nanoseconds since 1970.
+		UpdatedAt json.RawMessage `json:"updatedAt"`
 	} `json:"alert"`
 	Source struct {
 		Name string `json:"name"`
@@ -49,7 +53,20 @@ func (h *Hooks) readOpsgenie(r *http.Request, body []byte, hook Hook) (rep repor
 		rep.who = names(user)
 	}
 	rep.what, rep.text = ogDeed(&in)
+	rep.at = ogTime(in.Alert.UpdatedAt)
 	return rep, nil
+}
+
+// ogTime reads an instant, zero where there is none. Some of Opsgenie's are in milliseconds.
+func ogTime(n json.RawMessage) time.Time {
+	v, err := strconv.ParseInt(string(n), 10, 64)
+	switch {
+	case err != nil || v <= 0:
+		return time.Time{}
+	case v < 1e15:
+		return time.UnixMilli(v)
+	}
+	return time.Unix(0, v)
 }
 
 // ogDeed is what was done, and the text of a note.

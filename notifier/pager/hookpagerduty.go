@@ -62,7 +62,7 @@ func (h *Hooks) readPagerDuty(r *http.Request, body []byte, hook Hook) (rep repo
 	if time.Since(e.OccurredAt) > maxReportAge {
 		return rep, nil // acted upon long ago, or nobody's wish any more
 	}
-	rep.request, rep.key = "pagerduty "+id, e.Data.IncidentKey
+	rep.request, rep.key, rep.at = "pagerduty "+id, e.Data.IncidentKey, e.OccurredAt
 	h.known.learn(e.Data.ID, e.Data.IncidentKey)
 	if e.Agent != nil && !machine(e.Agent.Type) {
 		rep.who = names(e.Agent.Summary, e.Agent.ID)

@@ -43,6 +43,7 @@ type Hooks struct {
 	hooks   atomic.Pointer[map[HookName]Hook] // nil until Apply
 	reports *prometheus.CounterVec
 	known   known
+	order   order
 }
 
 // NewHooks makes Hooks that hear nobody before Apply.
@@ -97,8 +98,9 @@ type report struct {
 	request string            // the report's identity
 	key     string            // of the incident; "" for none of ours
 	what    deed
-	who     []string // what the person is known by there, the best for people first; none: nobody in person
-	text    string   // of notes
+	at      time.Time // when it was done, by the far end's clock; zero: it does not say
+	who     []string  // what the person is known by there, the best for people first; none: nobody in person
+	text    string    // of notes
 }
 
 // deed is what was done.
@@ -175,6 +177,23 @@ func (h *Hooks) act(ctx context.Context, r report) (string, error) {
 	if err != nil || !ok {
 		return "", err
 	}
+	if !r.what.changesState() || r.at.IsZero() {
+		return h.commit(ctx, r, in)
+	}
+	there := r.hook.Vendor + " " + r.hook.Receiver + " " + r.key
+	if h.order.overtaken(there, r.at) {
+		h.o.Logger.Info("A report was overtaken by a later one", "vendor", r.hook.Vendor, "receiver", r.hook.Receiver, "incident", in.Number, "did", string(r.what), "at", r.at)
+		return "", nil
+	}
+	did, err := h.commit(ctx, r, in)
+	if err == nil {
+		h.order.told(there, r.at)
+	}
+	return did, err
+}
+
+// commit does it. It returns what came of it, "" for nothing.
+func (h *Hooks) commit(ctx context.Context, r report, in oncall.Incident) (string, error) {
 	c, ok := h.command(r, in)
 	if !ok {
 		return "", nil
@@ -184,6 +203,11 @@ func (h *Hooks) act(ctx context.Context, r report) (string, error) {
 		return "", nil // forgotten in between
 	}
 	return cmp.Or(d.Reply, "done"), err
+}
+
+// changesState reports that it is about who has the incident, of which the last word counts.
+func (d deed) changesState() bool {
+	return d == didAcknowledge || d == didUnacknowledge || d == didResolve || d == didReopen
 }
 
 // incident finds the incident of a key: its number is the key's end.
@@ -204,7 +228,7 @@ func (h *Hooks) command(r report, in oncall.Incident) (c oncall.Command, ok bool
 	policy := h.o.Policy()
 	vendor := vendorName(r.hook.Vendor)
 	actor, person := h.actor(r, policy)
-	c = oncall.Command{Actor: actor, Via: vendor, From: reporter(policy, r.hook)}
+	c = oncall.Command{Actor: actor, Via: vendor, From: reporter(policy, r.hook), At: r.at}
 	note := func(text string) { c.Kind, c.Text = oncall.CmdNote, text }
 	switch r.what {
 	case didAcknowledge: // by nobody in person: that is no "I have it"

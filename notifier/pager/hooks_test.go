@@ -202,6 +202,45 @@ func TestNotCommitted(t *testing.T) {
 	}
 }
 
+// TestReportsOvertakeEachOther: of what people did there the last word counts, in whatever order it is told.
+func TestReportsOvertakeEachOther(t *testing.T) {
+	at := time.Now().UTC().Truncate(time.Second)
+	duty := func(id, kind string, after time.Duration) *http.Request {
+		body := fmt.Sprintf(`{"event":{"id":%q,"event_type":%q,"occurred_at":%q,"agent":%s,"data":%s}}`, id, kind, at.Add(after).Format(time.RFC3339Nano), ana, about(1))
+		return signed(hookSecret, body)
+	}
+	genie := func(_, action string, after time.Duration) *http.Request {
+		body := fmt.Sprintf(`{"action":%q,"alert":{"alias":"tocsin-7d3f-1","username":"ana","updatedAt":%d},"source":{}}`, action, at.Add(after).UnixNano())
+		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
+		r.Header.Set("Authorization", "Bearer "+hookSecret)
+		return r
+	}
+	for vendor, say := range map[string]struct {
+		report   func(id, what string, after time.Duration) *http.Request
+		ack, not string
+	}{"pagerduty": {duty, "incident.acknowledged", "incident.unacknowledged"}, "opsgenie": {genie, "Acknowledge", "UnAcknowledge"}} {
+		t.Run(vendor, func(t *testing.T) {
+			a := newActs()
+			h := newHooks(a, nil).Handler(vendor, "duty")
+			send := func(r *http.Request, status, acts int) {
+				t.Helper()
+				w := httptest.NewRecorder()
+				h.ServeHTTP(w, r)
+				if w.Code != status || len(a.done) != acts {
+					t.Errorf("answered %d %s, did %q", w.Code, w.Body, a.done)
+				}
+			}
+			a.broken = oncall.Errorf(oncall.CodeUnavailable, "the store does not answer")
+			send(say.report("0", say.not, 2*time.Second), http.StatusServiceUnavailable, 0) // not committed: nobody has heard it
+			a.broken = nil
+			send(say.report("1", say.ack, 0), http.StatusOK, 1)
+			send(say.report("0", say.not, 2*time.Second), http.StatusOK, 1) // #1 is triggered, there is nothing to take back
+			send(say.report("2", say.ack, time.Second), http.StatusOK, 1)
+			send(say.report("3", say.ack, 3*time.Second), http.StatusOK, 2)
+		})
+	}
+}
+
 // TestPagerDutyTriesTheAddress: the button that sends a test event.
 func TestPagerDutyTriesTheAddress(t *testing.T) {
 	far := pagertest.NewPagerDuty(routingKey)
