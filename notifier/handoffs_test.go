@@ -32,7 +32,8 @@ func rota() oncall.Policy {
 type board struct {
 	mu     sync.Mutex
 	posted []string
-	fail   int // so many attempts from now on
+	fail   int             // so many attempts from now on
+	refuse map[string]bool // whom Slack takes no notice to
 }
 
 func (b *board) SendHandoff(_ context.Context, channel string, h oncall.Handoff, open []oncall.Incident) oncall.Attempt {
@@ -56,9 +57,12 @@ func (b *board) SendShift(_ context.Context, to string, n notifier.ShiftMessage)
 	at := time.Now().UTC()
 	b.posted = append(b.posted, fmt.Sprintf("%s to %s: %s %s of %s from %s, with %v, %d failed, %d open, channel %v, attempt %d", at.Format("2T15:04:05"), to, n.User, n.Kind,
 		n.Schedule, n.From.UTC().Format("2T15:04"), n.With, len(n.Failed), len(n.Open), n.Channel, n.Attempts+1))
-	if b.fail > 0 {
+	switch {
+	case b.fail > 0:
 		b.fail--
 		return oncall.Attempt{At: at, Outcome: oncall.OutcomeRetry, Status: 503, Error: "503"}
+	case b.refuse[to]:
+		return oncall.Attempt{At: at, Outcome: oncall.OutcomeRefused, Status: 200, Error: "channel_not_found"}
 	}
 	return oncall.Attempt{At: at, Outcome: oncall.OutcomeDelivered, Status: 200}
 }

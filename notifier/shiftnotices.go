@@ -52,14 +52,11 @@ func (r *handoffRun) tell(ctx context.Context, s *handoffSetup) error {
 	var sent []noticeAt
 	for _, n := range due {
 		n.message.Open = concerning(s.policy, n.schedule, open)
-		a := oncall.Attempt{Number: n.message.Attempts + 1, Outcome: oncall.OutcomeUnknown, Error: "what became of the attempt is not known"}
-		if r.address(s, &n, checks) {
+		said, send := r.address(ctx, s, &n, checks, now)
+		if send {
 			sent = append(sent, n)
-		} else {
-			a.Outcome, a.Error = oncall.OutcomeRefused, "no contact of theirs can be used"
-			r.log.InfoContext(ctx, "somebody is not told of their shift: no contact of theirs can be used for that", "schedule", n.schedule, "user", n.message.User, "kind", n.message.Kind)
 		}
-		r.setNotice(after, n, n.message.After(now, a))
+		r.setNotice(after, n, said)
 	}
 	if err := r.commitNotices(ctx, after); err != nil {
 		return err
@@ -87,7 +84,7 @@ func (r *handoffRun) tell(ctx context.Context, s *handoffSetup) error {
 // sentNotice takes in what became of a notice.
 func (r *handoffRun) sentNotice(ctx context.Context, after map[string]oncall.Handoff, n noticeAt, a oncall.Attempt) {
 	a.Number = n.message.Attempts + 1
-	said := n.message.After(stored(time.Now()), a)
+	said := n.message.After(stored(time.Now()), n.to, a)
 	r.setNotice(after, n, said)
 	r.told.WithLabelValues(string(said.Kind), string(a.Outcome)).Inc()
 	level := slog.LevelInfo
@@ -113,17 +110,31 @@ func (r *handoffRun) dueNotices(s *handoffSetup, now time.Time) (due []noticeAt)
 	return due
 }
 
-// address settles by what a notice goes, and reports whether there is anything. Where a shift is to come and all contacts
-// are broken, its channel is told.
-func (r *handoffRun) address(s *handoffSetup, n *noticeAt, checks []oncall.ContactCheck) (ok bool) {
-	n.to, n.message.Failed, ok = s.policy.NoticeBy(n.message.ShiftNotice, checks)
-	if ok && n.to.Kind() != "slack" && r.page == nil {
-		n.to, ok = "", false
+// address settles by what a notice goes now, and returns it as it is to be written down before. Where a shift is to come
+// and no contact can be used, its channel is told.
+func (r *handoffRun) address(ctx context.Context, s *handoffSetup, n *noticeAt, checks []oncall.ContactCheck, now time.Time) (said oncall.ShiftNotice, send bool) {
+	way := s.policy.NoticeBy(n.message.ShiftNotice, checks, now)
+	n.to, n.message.Failed = way.To, way.Failed
+	if n.to != "" && n.to.Kind() != "slack" && r.page == nil {
+		n.to = ""
 	}
-	if !ok && n.message.Kind == oncall.NoticeAhead && len(n.message.Failed) > 0 && s.policy.Schedules[n.schedule].NotifySlack != "" {
-		n.message.Channel, ok = true, true
+	log := r.log.With("schedule", n.schedule, "user", n.message.User, "kind", n.message.Kind)
+	broken := len(way.Failed)+len(n.message.Refused) > 0
+	switch {
+	case n.to != "":
+	case !way.Wait.IsZero():
+		log.InfoContext(ctx, "somebody is told of their shift when their daytime begins: by what works they would be woken", "at", way.Wait)
+		return n.message.Waits(stored(way.Wait)), false
+	case way.Night:
+		log.InfoContext(ctx, "somebody is not told of their shift ahead: by what works they would be woken, and their daytime does not come before it")
+		return n.message.Drop(now, "it would wake them, and their daytime does not come before the shift"), false
+	case n.message.Kind == oncall.NoticeAhead && broken && s.policy.Schedules[n.schedule].NotifySlack != "":
+		n.message.Channel = true
+	default:
+		log.InfoContext(ctx, "somebody is not told of their shift: no contact of theirs can be used for that")
+		return n.message.After(now, "", oncall.Attempt{Number: n.message.Attempts + 1, Outcome: oncall.OutcomeRefused, Error: "no contact of theirs can be used"}), false
 	}
-	return ok
+	return n.message.After(now, "", oncall.Attempt{Number: n.message.Attempts + 1, Outcome: oncall.OutcomeUnknown, Error: "what became of the attempt is not known"}), true
 }
 
 func (r *handoffRun) sendNotice(ctx context.Context, s *handoffSetup, n noticeAt) oncall.Attempt {

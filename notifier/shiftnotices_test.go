@@ -120,3 +120,87 @@ func TestShiftNoticesFollowChanges(t *testing.T) {
 		s.want("1T09:00:00 to U-cy: cy ahead of primary from 2T00:00, with [ana], 0 failed, 0 open, channel false, attempt 1")
 	})
 }
+
+// bySlackAndPhone has bo live at a distance from UTC, and reached by Slack and a page; more are further contacts.
+func bySlackAndPhone(east time.Duration, more ...oncall.Contact) func(p *oncall.Policy, rota *oncall.Schedule) {
+	return func(p *oncall.Policy, rota *oncall.Schedule) {
+		rota.NotifySlack = ""
+		p.Receivers["bo-mail"] = oncall.Receiver{Name: "bo-mail", Integrations: []oncall.Integration{{Endpoint: "email_configs:bo-mail/0"}}}
+		bo := p.Users["bo"]
+		bo.Location = time.FixedZone("there", int(east/time.Second))
+		bo.Contacts = append([]oncall.Contact{{Slack: "dm"}, {Receiver: "bo-phone"}}, more...)
+		p.Users["bo"] = bo
+	}
+}
+
+// TestShiftNoticesAtNight: where no daytime comes before the shift, what would ring is left alone; Slack and mail are not.
+func TestShiftNoticesAtNight(t *testing.T) {
+	slack, page := failedCheck("bo", "slack:U-bo"), failedCheck("bo", "page:bo-phone/0")
+	const (
+		says   = "TEST: bo, you are on call by primary from Sun 2 Jan 00:00 UTC. This contact works; "
+		direct = " to U-bo: bo ahead of primary from 2T00:00, with [ana], "
+		mend   = ". Mend it before then, and drill again."
+	)
+	for name, c := range map[string]struct {
+		day    bool // else bo sleeps from when he is to be told until the shift
+		mail   bool
+		refuse bool
+		checks []oncall.ContactCheck
+		want   []string
+	}{
+		"refused in the daytime": {true, false, true, nil, []string{"1T16:00:00" + direct + "0 failed, 0 open, channel false, attempt 1",
+			"1T16:00:00 page to page:bo-phone/0: " + says + "this message was refused by slack:U-bo (channel_not_found)" + mend}},
+		"refused at night": {false, false, true, nil, []string{"1T16:00:00" + direct + "0 failed, 0 open, channel false, attempt 1"}},
+		"broken at night":  {false, false, false, []oncall.ContactCheck{slack}, nil},
+		"mail at night": {false, true, false, []oncall.ContactCheck{slack}, []string{
+			"1T16:00:00 page to email_configs:bo-mail/0: " + says + "what failed in your last drill: contact slack:U-bo" + mend}},
+		"Slack at night": {false, false, false, []oncall.ContactCheck{page}, []string{"1T16:00:00" + direct + "1 failed, 0 open, channel false, attempt 1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onStage(t, func(t *testing.T, s *stage) {
+				s.board.refuse = map[string]bool{"U-bo": c.refuse}
+				s.tellPeople(func(p *oncall.Policy, rota *oncall.Schedule) {
+					var more []oncall.Contact
+					if c.mail {
+						more = []oncall.Contact{{Receiver: "bo-mail"}}
+					}
+					east := 8 * time.Hour // from midnight until 8 o'clock
+					if c.day {
+						east = 0
+					}
+					bySlackAndPhone(east, more...)(p, rota)
+					rota.NotifyBefore = 8 * time.Hour
+				}, c.checks...)
+				s.run(23 * time.Hour)
+				s.want(c.want...)
+			})
+		})
+	}
+}
+
+// TestShiftNoticesWaitForDaytime: Slack refuses when the daytime is over, and the next one comes before the shift.
+func TestShiftNoticesWaitForDaytime(t *testing.T) {
+	onStage(t, func(t *testing.T, s *stage) {
+		s.board.refuse, s.board.fail = map[string]bool{"U-bo": true}, 8 // for more than a minute
+		s.tellPeople(bySlackAndPhone(-6*time.Hour - time.Minute))       // it is 17:59 there
+		s.run(15 * time.Hour)
+		if got := s.board.take(); !strings.HasPrefix(got, "1T00:00:00 to U-bo") || strings.Contains(got, "page to") {
+			t.Errorf("while bo sleeps: %s", got)
+		}
+		s.run(2 * time.Minute)
+		if got := s.board.take(); !strings.HasPrefix(got, "1T15:01:00 page to page:bo-phone/0: TEST: bo, you are on call") {
+			t.Errorf("when his day begins: %q", got)
+		}
+	})
+}
+
+// TestShiftNoticesRefusedByAll: the channel is told where everything refused.
+func TestShiftNoticesRefusedByAll(t *testing.T) {
+	onStage(t, func(t *testing.T, s *stage) {
+		s.board.refuse = map[string]bool{"U-bo": true}
+		s.tellPeople(nil)
+		s.run(12 * time.Hour)
+		s.want("1T09:00:00 to U-bo: bo ahead of primary from 2T00:00, with [ana], 0 failed, 0 open, channel false, attempt 1",
+			"1T09:00:00 to #team: bo ahead of primary from 2T00:00, with [ana], 0 failed, 0 open, channel true, attempt 2")
+	})
+}

@@ -1,7 +1,6 @@
 package oncall
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -34,10 +33,19 @@ type ShiftNotice struct {
 	Why   string     `json:"why,omitempty"`   // they are on call
 	Error string     `json:"error,omitempty"` // last failure, without secrets
 
+	// Refused are the ways that refused an ahead notice, which then goes by another one.
+	Refused []NoticeRefusal `json:"refused,omitempty"`
+
 	State    DeliveryState `json:"state"`
 	Attempts int           `json:"attempts,omitempty"`
 	NextAt   time.Time     `json:"next_at,omitzero"` // when it may be sent (again)
 	DoneAt   time.Time     `json:"done_at,omitzero"`
+}
+
+// NoticeRefusal is that a notice was refused, and why.
+type NoticeRefusal struct {
+	By  Endpoint `json:"by"`
+	Why string   `json:"why,omitempty"` // without secrets
 }
 
 // Announced reports whether somebody is told when other people come on call.
@@ -112,13 +120,30 @@ func latest(a, b time.Time) time.Time {
 	return a
 }
 
-// After returns the notice after an attempt to send it: tried again as any delivery is.
-func (n ShiftNotice) After(now time.Time, a Attempt) ShiftNotice {
+// After returns the notice after an attempt to send it by an endpoint ("" for a channel, or none): tried again as any
+// delivery is. One ahead of a shift that is refused goes by what else there is.
+func (n ShiftNotice) After(now time.Time, e Endpoint, a Attempt) ShiftNotice {
 	n.State, n.NextAt = AfterAttempt(now, Delivery{CreatedAt: n.Since}, a)
 	n.Attempts, n.Error = a.Number, a.Error
+	if n.Kind == NoticeAhead && e != "" && (a.Outcome == OutcomeRefused || a.Outcome == OutcomeGone) {
+		n.Refused = append(slices.Clone(n.Refused), NoticeRefusal{e, a.Error})
+		n.State, n.NextAt = DeliveryQueued, now
+	}
 	if n.State != DeliveryQueued {
 		n.DoneAt = now
 	}
+	return n
+}
+
+// Waits returns the notice, to be sent later.
+func (n ShiftNotice) Waits(until time.Time) ShiftNotice {
+	n.NextAt = until
+	return n
+}
+
+// Drop returns the notice, never to be sent.
+func (n ShiftNotice) Drop(now time.Time, why string) ShiftNotice {
+	n.State, n.NextAt, n.DoneAt, n.Error = DeliveryDropped, time.Time{}, now, why
 	return n
 }
 
@@ -126,41 +151,74 @@ func (n ShiftNotice) After(now time.Time, a Attempt) ShiftNotice {
 // would open one of its own, or is read by others.
 var loudness = map[string]int{"email_configs": 1, "ntfy": 2, "page": 3, "pushover_configs": 3, "telegram_configs": 3, "sms": 4, "call": 5}
 
-// NoticeBy decides by which endpoint a person is told of a shift: by Slack, unless that failed in their last drill. What
-// rings is used only ahead of the shift, and only to say that a contact is broken. ok is false where there is none.
-func (p Policy) NoticeBy(n ShiftNotice, checks []ContactCheck) (e Endpoint, failed []ContactCheck, ok bool) {
-	failed = p.FailedChecks(checks, n.User)
+// atNight is the loudness of what may be used while somebody sleeps: it is read when they look.
+const atNight = 1
+
+// NoticeWay is by what a person is told of a shift.
+type NoticeWay struct {
+	To     Endpoint       // "": by nothing now
+	Failed []ContactCheck // contacts of theirs that failed in their last drill
+	// Where To is "", and something works that would ring in the night: Wait is when their daytime begins, zero where the
+	// shift begins before, and Night is set then.
+	Wait  time.Time
+	Night bool
+}
+
+// NoticeBy decides by which endpoint a person is told of a shift: by Slack, unless that failed in their last drill or
+// refused the notice. What rings is used only ahead of the shift, in the person's daytime, and only to say that a contact
+// is broken.
+func (p Policy) NoticeBy(n ShiftNotice, checks []ContactCheck, now time.Time) NoticeWay {
+	way := NoticeWay{Failed: p.FailedChecks(checks, n.User)}
 	works := func(e Endpoint) bool {
-		return !slices.ContainsFunc(failed, func(c ContactCheck) bool { return c.Endpoint == e })
+		return !slices.ContainsFunc(way.Failed, func(c ContactCheck) bool { return c.Endpoint == e }) &&
+			!slices.ContainsFunc(n.Refused, func(r NoticeRefusal) bool { return r.By == e })
 	}
 	if id := p.Users[n.User].Slack; id != "" && works(SlackEndpoint(id)) {
-		return SlackEndpoint(id), failed, true
+		way.To = SlackEndpoint(id)
+		return way
 	}
-	if n.Kind != NoticeAhead || len(failed) == 0 {
-		return "", failed, false
+	if n.Kind != NoticeAhead || len(way.Failed)+len(n.Refused) == 0 {
+		return way
 	}
-	var quiet []Endpoint
+	var quietest Endpoint
 	for _, x := range p.ContactEndpoints(n.User) {
-		if loudness[x.Endpoint.Kind()] > 0 && works(x.Endpoint) {
-			quiet = append(quiet, x.Endpoint)
+		if l := loudness[x.Endpoint.Kind()]; l > 0 && works(x.Endpoint) && (quietest == "" || l < loudness[quietest.Kind()]) {
+			quietest = x.Endpoint
 		}
 	}
-	if len(quiet) == 0 {
-		return "", failed, false
+	if quietest == "" || loudness[quietest.Kind()] <= atNight {
+		way.To = quietest
+		return way
 	}
-	return slices.MinFunc(quiet, func(a, b Endpoint) int { return cmp.Compare(loudness[a.Kind()], loudness[b.Kind()]) }), failed, true
+	switch at := p.Users[n.User].Awake(now, n.From); {
+	case !at.After(now):
+		way.To = quietest
+	case at.Before(n.From):
+		way.Wait = at
+	default:
+		way.Night = true
+	}
+	return way
 }
 
 // Page returns a notice as a test page, for an endpoint that knows nothing but pages: what is said in it is for a person.
 func (n ShiftNotice) Page(schedule string, e Endpoint, failed []ContactCheck, p Policy) (Delivery, Incident) {
-	var broken []string
-	for _, c := range failed {
-		broken = append(broken, c.Contact)
-	}
 	s := p.Schedules[schedule]
-	note := fmt.Sprintf("%s, you are on call by %s from %s. This contact works; what failed in your last drill: %s. Mend it before then, and drill again.",
-		n.User, schedule, n.From.In(s.location()).Format("Mon 2 Jan 15:04 MST"), strings.Join(slices.Compact(broken), ", "))
-	return TestPage{Receiver: e.Address(), Note: shortNote(note), Actor: "tocsin", At: n.Since}.Make(e, p)
+	note := fmt.Sprintf("%s, you are on call by %s from %s. This contact works; ", n.User, schedule, n.From.In(s.location()).Format("Mon 2 Jan 15:04 MST"))
+	if len(failed) > 0 {
+		var broken []string
+		for _, c := range failed {
+			broken = append(broken, c.Contact)
+		}
+		note += "what failed in your last drill: " + strings.Join(slices.Compact(broken), ", ")
+	}
+	for i, r := range n.Refused {
+		if i > 0 || len(failed) > 0 {
+			note += "; "
+		}
+		note += fmt.Sprintf("this message was refused by %s (%s)", r.By, r.Why)
+	}
+	return TestPage{Receiver: e.Address(), Note: shortNote(note + ". Mend it before then, and drill again."), Actor: "tocsin", At: n.Since}.Make(e, p)
 }
 
 // shortNote cuts what is too long for a note.

@@ -63,7 +63,7 @@ func (a *Adapter) shiftText(n notifier.ShiftMessage, now time.Time) string {
 
 // shiftContacts names the contacts that failed, and says what to do.
 func (a *Adapter) shiftContacts(b *strings.Builder, n notifier.ShiftMessage) {
-	if len(n.Failed) == 0 || n.Kind == oncall.NoticeOff {
+	if len(n.Failed)+len(n.Refused) == 0 || n.Kind == oncall.NoticeOff {
 		return
 	}
 	const most = 5
@@ -72,6 +72,11 @@ func (a *Adapter) shiftContacts(b *strings.Builder, n notifier.ShiftMessage) {
 	}
 	if more := len(n.Failed) - most; more > 0 {
 		fmt.Fprintf(b, "⚠️ and %d more\n", more)
+	}
+	if n.Channel {
+		for _, r := range n.Refused[:min(most, len(n.Refused))] {
+			fmt.Fprintf(b, "⚠️ %s refused this message: %s\n", prose(string(r.By), 100), prose(r.Why, 200))
+		}
 	}
 	switch {
 	case n.Channel:
