@@ -26,8 +26,9 @@ type interaction struct {
 		Name     string `json:"name"`
 		TeamID   string `json:"team_id"`
 	} `json:"user"`
-	Team       place `json:"team"`       // where the press was made
-	Enterprise place `json:"enterprise"` // of that, where it has one
+	Container  container `json:"container"`
+	Team       place     `json:"team"`       // where the press was made
+	Enterprise place     `json:"enterprise"` // of that, where it has one
 	Actions    []struct {
 		ActionID string `json:"action_id"`
 		Value    string `json:"value"`

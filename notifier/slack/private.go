@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 )
 
 // answer is what Slack shows in answer to a command or a press. (slack-go's Msg writes "blocks":null, over
@@ -33,35 +32,22 @@ func (a *Adapter) privately(responseURL, text string) {
 		a.private.WithLabelValues("dropped").Inc()
 		return
 	}
-	select {
-	case a.slots <- struct{}{}:
-	default:
-		a.log.Warn("A private answer was not sent: too many are under way")
-		a.private.WithLabelValues("dropped").Inc()
-		return
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.closed {
-		<-a.slots
-		a.private.WithLabelValues("dropped").Inc()
-		return
-	}
-	a.wg.Go(func() {
-		defer func() { <-a.slots }()
-		if err := a.postPrivately(responseURL, text); err != "" {
+	taken := a.background(func(ctx context.Context) {
+		if err := a.postPrivately(ctx, responseURL, text); err != "" {
 			a.log.Warn("A private answer was not delivered", "err", err)
 			a.private.WithLabelValues("failed").Inc()
 			return
 		}
 		a.private.WithLabelValues("sent").Inc()
 	})
+	if !taken {
+		a.log.Warn("A private answer was not sent: too many are under way, or this process ends")
+		a.private.WithLabelValues("dropped").Inc()
+	}
 }
 
 // postPrivately makes one attempt. The error is text without the address, which is as good as a password.
-func (a *Adapter) postPrivately(responseURL, text string) (failure string) {
-	ctx, cancel := context.WithTimeout(a.stopping, 5*time.Second)
-	defer cancel()
+func (a *Adapter) postPrivately(ctx context.Context, responseURL, text string) (failure string) {
 	no := false
 	body, err := json.Marshal(answer{ResponseType: "ephemeral", ReplaceOriginal: &no, Text: text})
 	if err != nil {

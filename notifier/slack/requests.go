@@ -56,6 +56,7 @@ func (a *Adapter) interact(ctx context.Context, in interaction, id string) respo
 		return response{err: oncall.Errorf(oncall.CodeUnavailable, "the press was not committed")}
 	}
 	a.tell(in, text)
+	a.mendCopy(in)
 	return response{}
 }
 
