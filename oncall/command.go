@@ -264,6 +264,9 @@ func (m *machine) assign(c Command) {
 	m.replyAll(Reply{What: string(EntryAssigned), Text: fmt.Sprintf("Assigned to %s by %s", c.User, c.Actor), At: m.now})
 	m.visible = true
 	m.d.Reply = m.number() + " is assigned to " + c.User
+	if m.in.State == IncidentTriggered {
+		m.d.Reply += "; nobody has acknowledged it, and its tiers are told on"
+	}
 }
 
 func (m *machine) addNote(c Command) {

@@ -271,9 +271,12 @@ func toldLine(in oncall.Incident) string {
 	return strings.TrimPrefix(s, " · ")
 }
 
-// targetName is a target as people call it: "#session-alerts", "ana", "receiver pagerduty".
+// targetName is a target as people call it: "#session-alerts", "shop/#alerts", "ana", "receiver pagerduty".
 func targetName(target string) string {
 	if channel, ok := strings.CutPrefix(target, "slack "); ok {
+		if workspace, name, named := oncall.CutWorkspace(channel); named {
+			return oncall.JoinWorkspace(workspace, "#"+strings.TrimPrefix(name, "#"))
+		}
 		return "#" + strings.TrimPrefix(channel, "#")
 	}
 	return strings.TrimPrefix(target, "user ")

@@ -100,6 +100,9 @@ var commandCases = map[string]struct {
 	"snooze and more":    {two(), []string{"snooze 42 2h because"}, []string{"Write for how long"}, ""},
 	"snooze how long":    {two(), []string{"snooze 42"}, []string{"For how long?"}, ""},
 	"snooze for ever":    {two(), []string{"snooze 42 1y"}, []string{"at most 30d"}, ""},
+	"typed twice":        {two(), []string{"/tocsin ack 42", "/TOCSIN why 42"}, []string{"#42"}, "acknowledge ana"},
+	"its opposite":       {two(), []string{"help unsnooze"}, []string{"`/tocsin unack [#n]`"}, ""},
+	"silence by name":    {two(), []string{"silence HighLatency 2h deploying"}, []string{"`HighLatency` is no incident", "`/tocsin silence alertname=HighLatency 2h why`"}, ""},
 	"typo":               {two(), []string{"akc 42"}, []string{"There is no `/tocsin akc`", "Did you mean `/tocsin ack`?"}, ""},
 	"nonsense":           {two(), []string{"<!channel> frobnicate"}, []string{"There is no `/tocsin &lt;!channel&gt;`", "/tocsin help"}, ""},
 }

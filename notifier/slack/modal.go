@@ -100,6 +100,9 @@ func (a *Adapter) fields(ctx context.Context, c choice, in oncall.Incident, who 
 	}
 	user := &goslack.SelectBlockElement{Type: goslack.OptTypeUser, ActionID: inputUser, Placeholder: plainText("Somebody who uses tocsin")}
 	label, hint := "Whose is it?", "They have it from now on. Nobody is paged by this."
+	if in.State == oncall.IncidentTriggered {
+		hint = "Nobody is paged by this, and its tiers are told on until somebody acknowledges."
+	}
 	if c.Do == doAdd {
 		label, hint = "Who is to help?", "They are told at once, by their own contact rules. Who has it goes on having it."
 	} else {

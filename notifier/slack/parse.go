@@ -47,6 +47,9 @@ const (
 // who typed.
 func parse(text, command string, now time.Time) (t typed, complaint string) {
 	word, rest := cutWord(text)
+	if strings.EqualFold(word, command) { // copied together with what is typed before it
+		word, rest = cutWord(rest)
+	}
 	if word == "" {
 		return typed{verb: "help"}, ""
 	}
@@ -98,10 +101,17 @@ func parse(text, command string, now time.Time) (t typed, complaint string) {
 		return t, ""
 	}
 	if t.which, ok = parseNumber(arg); !ok {
-		return t, code(plainly(arg), 60) + " is no incident." + usage
+		complaint = code(plainly(arg), 60) + " is no incident."
+		if v.name == "silence" && alertName.MatchString(arg) {
+			complaint += " For alerts of that name: " + code(command+" silence alertname="+shorten(arg, 60)+" 2h why", 100) + "."
+		}
+		return t, complaint + usage
 	}
 	return parseRest(t, v, rest, usage, now)
 }
+
+// alertName is what may be meant as an alert's name.
+var alertName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_:.-]*$`)
 
 // parseRest reads what follows the incident's number.
 func parseRest(t typed, v verb, rest, usage string, now time.Time) (typed, string) {

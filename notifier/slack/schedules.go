@@ -25,12 +25,11 @@ type Overrides interface {
 
 // parseOverride reads whom, for how long, and why, after the schedule's name.
 func parseOverride(t typed, rest, usage string, now time.Time) (typed, string) {
-	word, rest := cutWord(rest)
+	word, who, rest := cutOverride(rest, now)
 	if word == "" {
 		return t, "Which schedule?" + usage
 	}
 	t.group = plainly(word)
-	who, rest := cutWord(rest)
 	if t.user = strings.TrimPrefix(who, "@"); t.user == "" {
 		return t, "Who is on call instead?" + usage
 	}
@@ -47,6 +46,32 @@ func parseOverride(t typed, rest, usage string, now time.Time) (typed, string) {
 	t.text = plainly(why)
 	return t, ""
 }
+
+// cutOverride splits a schedule, a user and what follows. Where the user has an @ before them the schedule may be of
+// several words, and how long may stand before the user.
+func cutOverride(text string, now time.Time) (schedule, user, rest string) {
+	schedule, rest = cutName(text)
+	if isMention(schedule) {
+		return "", schedule, rest
+	}
+	words := strings.Fields(strings.ReplaceAll(rest, "\u00a0", " "))
+	at := slices.IndexFunc(words, isMention)
+	if at < 0 {
+		user, rest = cutWord(rest)
+		return schedule, user, rest
+	}
+	between, after := words[:at], strings.Join(words[at+1:], " ")
+	for i := range between {
+		span := strings.Join(between[i:], " ")
+		if l, left, complaint := cutSpan(span, now); !l.isZero() && left == "" && complaint == "" {
+			between, after = between[:i], strings.TrimSpace(span+" "+after)
+			break
+		}
+	}
+	return strings.Join(append([]string{schedule}, between...), " "), words[at], after
+}
+
+func isMention(word string) bool { return strings.HasPrefix(word, "@") || slackID(word) != "" }
 
 // who answers who is on call, by one schedule or by all.
 func (a *Adapter) who(t typed) string {
@@ -207,16 +232,20 @@ func nearestSchedule(typed string, names []string) string {
 	if slices.Contains(names, typed) || utf8.RuneCountInString(typed) < 2 {
 		return typed
 	}
-	var found []string
+	fold := func(s string) string { return strings.NewReplacer(" ", "-", "_", "-").Replace(strings.ToLower(s)) }
+	var found, same []string
 	for _, n := range names {
-		if strings.EqualFold(n, typed) {
-			return n
+		if fold(n) == fold(typed) {
+			same = append(same, n)
 		}
-		if strings.HasPrefix(strings.ToLower(n), strings.ToLower(typed)) {
+		if strings.HasPrefix(fold(n), fold(typed)) {
 			found = append(found, n)
 		}
 	}
-	if len(found) == 1 {
+	switch {
+	case len(same) == 1:
+		return same[0]
+	case len(found) == 1:
 		return found[0]
 	}
 	return typed

@@ -60,7 +60,7 @@ var synonyms = map[string]string{
 	"acknowledge": "ack", "acked": "ack", "unacknowledge": "unack", "ls": "list", "incidents": "list", "open": "list", "show": "why",
 	"close": "resolve", "?": "help", "-h": "help", "--help": "help", "explain": "why", "comment": "note", "oncall": "who", "on-call": "who",
 	"schedule": "who", "schedules": "who", "mute": "silence", "unmute": "unsilence", "responder": "add", "invite": "add", "reassign": "assign",
-	"unacked": "unack", "resolved": "resolve", "esc": "escalate",
+	"unacked": "unack", "unsnooze": "unack", "wake": "unack", "resolved": "resolve", "esc": "escalate",
 }
 
 func verbNamed(name string) (verb, bool) {

@@ -106,9 +106,14 @@ func TestWorkspacesRequests(t *testing.T) {
 						t.Errorf("%s in %s: %+v, %v", c.user, c.s.APIURL(), a, err)
 					}
 				}
-				posted := x.Send(t.Context(), message("shop/#session-alerts", x.acts.incidents[42]))
+				in := x.acts.incidents[42]
+				in.Told = []oncall.Told{{Target: "slack shop/#session-alerts"}, {Target: "slack #session-alerts"}}
+				posted := x.Send(t.Context(), message("shop/#session-alerts", in))
 				_, ts, _ := strings.Cut(posted.Remote, "/")
 				m, _ := x.shop.Message("#session-alerts", ts)
+				if !strings.Contains(string(m.Blocks), "Told: shop/#session-alerts, #session-alerts") {
+					t.Errorf("it does not say who was told: %s", m.Blocks)
+				}
 				if a, err := x.shop.Press(t.Context(), tocsinURL, m, actionAcknowledge, "U0SHOP"); err != nil || a.Status != http.StatusOK || len(x.acts.committed()) != 3 {
 					t.Errorf("a press: %+v, %v", a, err)
 				}
