@@ -16,7 +16,13 @@ const (
 	gcPercentLarge = 25
 	// largeHeap is from where on a heap counts as large.
 	largeHeap = 40 << 20
-	gcLook    = 5 * time.Second
+	gcLook    = time.Second
+	// A storm throws away much at once. Then the collector would take a third of the time that alerts and pages
+	// need, so the heap may grow by so much as it keeps, within stormRoom, until it is over.
+	gcPercentStorm = 100
+	stormCycles    = 2         // collections within gcLook that make a storm
+	stormRoom      = 192 << 20 // bytes
+	stormLasts     = 10        // looks without one that end it
 )
 
 // tendHeap keeps memory close to what is needed until ctx ends, unless GOGC says what to do.
@@ -24,7 +30,9 @@ func tendHeap(ctx context.Context) {
 	if os.Getenv("GOGC") != "" {
 		return
 	}
-	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/cycles/total:gc-cycles"}}
+	metrics.Read(sample)
+	tend := heapTender{cycles: sample[1].Value.Uint64()}
 	now := gcPercent
 	before := debug.SetGCPercent(now)
 	defer debug.SetGCPercent(before)
@@ -37,16 +45,33 @@ func tendHeap(ctx context.Context) {
 			return
 		}
 		metrics.Read(sample)
-		if next := gcPercentFor(sample[0].Value.Uint64()); next != now {
+		if next := tend.percent(sample[0].Value.Uint64(), sample[1].Value.Uint64()); next != now {
 			now = next
 			debug.SetGCPercent(now)
 		}
 	}
 }
 
-func gcPercentFor(live uint64) int {
-	if live >= largeHeap {
-		return gcPercentLarge
+// heapTender remembers how often the collector ran, and for how many more looks a storm counts as one.
+type heapTender struct {
+	cycles uint64
+	storm  int
+}
+
+// percent is how much the heap may grow before it is collected, in percent of what is live. cycles counts the
+// collections so far; live is in bytes.
+func (h *heapTender) percent(live, cycles uint64) int {
+	h.storm = max(h.storm-1, 0)
+	if cycles-h.cycles >= stormCycles {
+		h.storm = stormLasts
 	}
-	return gcPercent
+	h.cycles = cycles
+	calm := gcPercent
+	if live >= largeHeap {
+		calm = gcPercentLarge
+	}
+	if h.storm == 0 {
+		return calm
+	}
+	return max(calm, min(gcPercentStorm, int(stormRoom*100/max(live, 1))))
 }

@@ -23,7 +23,36 @@ func TestTendHeap(t *testing.T) {
 	}
 	t.Setenv("GOGC", "80")
 	tendHeap(context.Background()) // returns at once
-	if gcPercentFor(largeHeap-1) != gcPercent || gcPercentFor(largeHeap) != gcPercentLarge {
-		t.Error("the limits are not where they are said to be")
+}
+
+// TestHeapInAStorm: the heap gets room while much is thrown away, and not for longer; what one collection now and
+// then costs is no storm.
+func TestHeapInAStorm(t *testing.T) {
+	var h heapTender
+	cycles := uint64(0)
+	look := func(live, collections uint64) int {
+		cycles += collections
+		return h.percent(live, cycles)
+	}
+	for _, c := range []struct {
+		live, collections uint64
+		want              int
+	}{
+		{largeHeap - 1, 0, gcPercent},
+		{largeHeap, 1, gcPercentLarge},
+		{largeHeap, stormCycles, gcPercentStorm},
+		{largeHeap, 0, gcPercentStorm},
+		{2 * stormRoom, 0, 50},
+		{100 * stormRoom, 0, gcPercentLarge},
+	} {
+		if got := look(c.live, c.collections); got != c.want {
+			t.Errorf("%d bytes, %d collections: %d %%, want %d", c.live, c.collections, got, c.want)
+		}
+	}
+	for range stormLasts {
+		look(largeHeap, 1)
+	}
+	if got := look(largeHeap, 1); got != gcPercentLarge {
+		t.Errorf("after the storm: %d %%", got)
 	}
 }
