@@ -17,18 +17,20 @@ import (
 // and notifications of groups to Alertmanager's integrations.
 //
 // It is one goroutine (dispatchRun) that works in turns: it takes in what was received and what attempts
-// came to, does what is due, commits all of that, and only then sends. What it keeps in memory
-// (dispatchState) follows the store: after a commit that failed, or whose outcome is unknown, it is read
-// again from there, so that nothing needs to be undone. Read on at dispatchRun.turn (dispatchturn.go).
+// came to, does what is due, has all of that committed, and only then sends. What it keeps in memory
+// (dispatchState) is ahead of the store by one commit under way and the decisions since: after a commit that failed, or
+// whose outcome is unknown, it is read again from there, so that nothing needs to be undone. Read on at
+// dispatchRun.turn (dispatchturn.go).
 
 const (
-	dispatchRows    = 256             // rows of the log taken in one turn
-	dispatchGroups  = 500             // groups flushed in one turn
-	dispatchCommit  = 2000            // rows written in one transaction
-	groupAttempts   = 1024            // attempts under way at once
-	groupsPerTarget = 16              // of these to one integration
-	startUp         = time.Minute     // after a start alerts are held back for sources that inhibit them …
-	startHold       = 5 * time.Second // … for so long
+	dispatchRows    = 64                    // rows of the log read at once
+	dispatchCommit  = 256                   // rows that are enough for a commit
+	intakeTime      = 10 * time.Millisecond // of a turn go into taking in rows, where there are so many …
+	flushTime       = 20 * time.Millisecond // … and into flushing groups
+	groupAttempts   = 1024                  // attempts under way at once
+	groupsPerTarget = 16                    // of these to one integration
+	startUp         = time.Minute           // after a start alerts are held back for sources that inhibit them …
+	startHold       = 5 * time.Second       // … for so long
 	gatherResults   = 10 * time.Millisecond
 	checkpointEvery = 30 * time.Second // alerts are written behind at least so often, while there is something to write
 )
@@ -126,27 +128,34 @@ type dispatchRun struct {
 	sweptAt         time.Time // what silences mute is known as of then, or of a later instant
 	turnedAt        time.Time // the last turn, by the wall's clock
 
-	work     []oncall.Dispatch // what this turn commits: each part in one transaction
-	launches []*sending        // what it sends once that is done
-	told     []oncall.SilenceReminder
+	rows []oncall.Received // of the log, read and not taken in
+	more bool              // there may be more of them
+
+	batch      *dispatchBatch // what was decided since the last commit began
+	committing *dispatchBatch // being written; nil: nothing is
+	committed  chan error     // how that ended
+	commitErr  error          // how the last one failed, until the next turn
 
 	lanes     *groupLanes
 	heldUntil time.Time     // an integration that asked for a pause is to be asked again
-	unsettled []groupResult // of attempts, not committed yet
+	unsettled []groupResult // of attempts, not decided on yet
 	results   chan groupResult
 
-	sending  context.Context // of attempts
-	stopSend context.CancelFunc
-	storing  context.Context // of commits: outlives the loop's, so that results are not lost
-	helpers  sync.WaitGroup
+	sending   context.Context // of attempts
+	stopSend  context.CancelFunc
+	writing   context.Context // of commits: outlives the loop's, so that results are not lost
+	stopWrite context.CancelFunc
+	helpers   sync.WaitGroup
 }
 
 func newDispatchRun(d *Dispatcher, lease oncall.Lease, aliveAt time.Time, base context.Context) *dispatchRun {
 	r := &dispatchRun{
-		Dispatcher: d, lease: lease, started: time.Now(), aliveAt: aliveAt, storing: base,
+		Dispatcher: d, lease: lease, started: time.Now(), aliveAt: aliveAt,
+		batch: &dispatchBatch{}, committed: make(chan error, 1),
 		lanes: newGroupLanes(), results: make(chan groupResult, groupAttempts),
 	}
 	r.sending, r.stopSend = context.WithCancel(base)
+	r.writing, r.stopWrite = context.WithCancel(base)
 	return r
 }
 
@@ -200,6 +209,8 @@ func (r *dispatchRun) wait(ctx context.Context, until time.Time) bool {
 				timer.Reset(min(d, gatherResults))
 			}
 			continue
+		case err := <-r.committed:
+			r.ended(err)
 		case <-r.wake:
 			r.polledAt = time.Time{}
 		case <-timer.C:
@@ -223,25 +234,32 @@ func (r *dispatchRun) failed(ctx context.Context, step string, err error) error 
 func (r *dispatchRun) stop(err error) {
 	defer r.helpers.Wait()
 	defer r.stopSend()
+	defer r.stopWrite()
 	r.lanes.close()
 	if err != nil {
 		r.stopSend()
 	}
 	defer time.AfterFunc(grace, r.stopSend).Stop()
+	defer time.AfterFunc(grace+2*commitGrace, r.stopWrite).Stop()
 	limit := time.NewTimer(grace + commitGrace)
 	defer limit.Stop()
 	r.drain(limit.C)
-	if err != nil || len(r.unsettled) == 0 || !r.fresh {
+	if werr := r.awaitCommit(r.writing); err == nil && werr != nil {
+		_ = r.failed(r.writing, "commit", werr) // what was sent is sent again under the same key
+	}
+	if err != nil || !r.fresh {
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.storing, commitGrace)
-	defer cancel()
-	r.work, r.launches = r.work[:0], r.launches[:0]
 	r.mu.Lock()
 	r.settle(time.Now())
 	r.mu.Unlock()
-	if err := r.commit(ctx); err != nil {
-		_ = r.failed(ctx, "commit", err) // what was sent is sent again under the same key
+	if !r.seal() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.writing, commitGrace)
+	defer cancel()
+	if err := r.write(ctx, r.committing); err != nil {
+		_ = r.failed(ctx, "commit", err)
 	}
 }
 

@@ -72,10 +72,12 @@ func (f *dispatchFake) LoadDispatch(context.Context) (oncall.DispatchState, erro
 }
 
 func (f *dispatchFake) ReceivedAfter(_ context.Context, seq int64, limit int) ([]oncall.Received, error) {
+	if f.endless {
+		time.Sleep(10 * time.Millisecond) // not under the lock: a bubble's clock stands still while somebody waits for one
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.endless {
-		time.Sleep(10 * time.Millisecond)
 		f.logSeq++
 		f.log = append(f.log, oncall.Received{Seq: f.logSeq, At: time.Now()})
 	}

@@ -7,13 +7,13 @@ import (
 	"tocsin/oncall"
 )
 
-// flushDue flushes the groups whose time has come, as many as fit into one turn.
-func (r *dispatchRun) flushDue(now time.Time) {
-	s := r.s
-	if now.Before(r.started.Add(r.o.StartDelay)) {
+// flushDue flushes the groups whose time has come, as many as fit into a moment and into one commit.
+func (r *dispatchRun) flushDue() {
+	s, began := r.s, time.Now()
+	if began.Before(r.started.Add(r.o.StartDelay)) {
 		return
 	}
-	for n := 0; n < dispatchGroups; {
+	for now := began; now.Sub(began) < flushTime && !r.full(); now = time.Now() {
 		at, g, ok := s.due.pop(now.UnixMicro())
 		if !ok {
 			return
@@ -29,7 +29,6 @@ func (r *dispatchRun) flushDue(now time.Time) {
 		}
 		r.metrics.lateness.Observe(now.Sub(due).Seconds())
 		r.flush(g, now)
-		n++
 	}
 }
 
@@ -56,7 +55,7 @@ func (r *dispatchRun) flush(g *group, now time.Time) {
 	r.follow(g, &f, now)
 	for _, t := range withdrawn { // unless its integration is not there any more: who sends must say so
 		if !t.gone {
-			r.launches = append(r.launches, t)
+			r.batch.launches = append(r.batch.launches, t)
 		}
 	}
 }
@@ -121,7 +120,7 @@ func (r *dispatchRun) follow(g *group, f *oncall.GroupFlush, now time.Time) {
 	}
 	if len(g.members)+len(g.sending) == 0 {
 		if len(d.Results) > 0 {
-			r.work = append(r.work, d)
+			r.add(d)
 		}
 		r.end(g)
 		return
@@ -131,7 +130,7 @@ func (r *dispatchRun) follow(g *group, f *oncall.GroupFlush, now time.Time) {
 		g.stored = true
 	}
 	if d.Size() > 0 {
-		r.work = append(r.work, d)
+		r.add(d)
 	}
 	s.schedule(g)
 }
@@ -157,6 +156,8 @@ func (r *dispatchRun) drop(t *sending) {
 
 // settle takes in what came of attempts.
 func (r *dispatchRun) settle(now time.Time) {
+	r.batch.settled = append(r.batch.settled, r.unsettled...)
+	defer func() { r.unsettled = r.unsettled[:0] }()
 	for i := range r.unsettled {
 		res := &r.unsettled[i]
 		t := r.s.deliveries[res.key]
@@ -205,7 +206,7 @@ func (r *dispatchRun) settleOne(t *sending, res *groupResult, now time.Time) {
 		}
 	}
 	d.Results = append(d.Results, t.d)
-	r.work = append(r.work, d)
+	r.add(d)
 	r.afterAttempt(g, t.d.Endpoint, now)
 }
 

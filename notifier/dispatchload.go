@@ -152,7 +152,7 @@ func (s *dispatchState) finish(r *dispatchRun, d oncall.GroupDelivery, state onc
 	if why != "" {
 		d.Error = why
 	}
-	r.work = append(r.work, oncall.Dispatch{Results: []oncall.GroupDelivery{d}})
+	r.add(oncall.Dispatch{Results: []oncall.GroupDelivery{d}})
 }
 
 // groupOf returns the group of a notification; nil: there is no such route.
@@ -183,7 +183,7 @@ func (r *dispatchRun) catchUp(now time.Time) {
 	}
 	s.inhibitor.Affected(func(uint64) {}) // all were looked at
 	for id := range s.records {
-		r.work = append(r.work, oncall.Dispatch{GroupsGone: []string{id}})
+		r.add(oncall.Dispatch{GroupsGone: []string{id}})
 	}
 	s.records = nil
 	for _, g := range s.groups {
@@ -236,7 +236,7 @@ func (r *dispatchRun) end(g *group) {
 	g.gone = true
 	delete(r.s.groups, g.id)
 	if g.stored {
-		r.work = append(r.work, oncall.Dispatch{GroupsGone: []string{g.id}})
+		r.add(oncall.Dispatch{GroupsGone: []string{g.id}})
 	}
 }
 
@@ -266,7 +266,7 @@ func (r *dispatchRun) reroute(setup *dispatchSetup, now time.Time) {
 	}
 	for _, t := range s.deliveries {
 		if t.withdraw() { // the new configuration is to send it
-			r.launches = append(r.launches, t)
+			r.batch.launches = append(r.batch.launches, t)
 		}
 	}
 	s.due = queue[*group]{}
@@ -321,6 +321,6 @@ func (r *dispatchRun) dissolve(g *group, now time.Time) {
 		r.s.finish(r, t.d, oncall.DeliveryDropped, "its route is not configured any more", now)
 	}
 	if g.stored {
-		r.work = append(r.work, oncall.Dispatch{GroupsGone: []string{g.id}})
+		r.add(oncall.Dispatch{GroupsGone: []string{g.id}})
 	}
 }

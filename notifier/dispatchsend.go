@@ -200,7 +200,7 @@ func (r *dispatchRun) begin(t *sending, now time.Time) {
 	if r.lanes.room(t.d.Endpoint, now) {
 		t.d.State, t.d.Attempts, t.d.FirstAttemptAt = oncall.DeliverySending, 1, now
 	}
-	r.launches = append(r.launches, t)
+	r.batch.launches = append(r.batch.launches, t)
 }
 
 // retryAt has the notification tried again at an instant.
@@ -248,8 +248,8 @@ func (r *dispatchRun) putOff(t *sending, now time.Time) bool {
 }
 
 // launch sends what was committed.
-func (r *dispatchRun) launch() {
-	for _, t := range r.launches {
+func (r *dispatchRun) launch(all []*sending) {
+	for _, t := range all {
 		if !t.gone {
 			if t.d.State == oncall.DeliverySending && t.d.Attempts == 1 {
 				t.d.Attempts = 0 // counted by the attempt itself
@@ -257,7 +257,6 @@ func (r *dispatchRun) launch() {
 			r.enqueue(t)
 		}
 	}
-	r.launches = r.launches[:0]
 }
 
 // attempt makes one attempt, and puts right what a sender must not do.

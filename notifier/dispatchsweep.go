@@ -89,19 +89,20 @@ func (r *dispatchRun) findReminders(now time.Time) {
 	if r.remindAt.IsZero() || now.Before(r.remindAt) {
 		return
 	}
-	r.told = r.silences.Reminders(now, func(yield func(labels.Labels)) {
+	told := r.silences.Reminders(now, func(yield func(labels.Labels)) {
 		for _, e := range r.s.alerts {
 			if e.firing {
 				yield(e.a.Labels)
 			}
 		}
 	})
-	if len(r.told) > 0 {
+	if len(told) > 0 {
 		var d oncall.Dispatch
-		for _, t := range r.told {
+		for _, t := range told {
 			d.Silences = append(d.Silences, t.Silence)
 		}
-		r.work = append(r.work, d)
+		r.add(d)
+		r.batch.told = append(r.batch.told, told...)
 	}
 	r.remindAt = time.Time{}
 	if r.silences.NextBoundary(now).IsZero() {

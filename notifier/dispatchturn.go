@@ -2,43 +2,60 @@ package notifier
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"tocsin/oncall"
 )
 
-// turn does what there is to do now, commits it, sends what was committed, and returns when there is more.
+// turn does what there is to do now, has it committed, and returns when there is more. What was decided is sent
+// when its commit has ended; the next turns go on meanwhile, until as much waits for the disk as one commit takes.
 func (r *dispatchRun) turn(ctx context.Context) (next time.Time, err error) {
 	setup := r.applied.Load()
 	if setup == nil {
 		return time.Time{}, nil
 	}
-	r.work, r.launches, r.told = r.work[:0], r.launches[:0], r.told[:0]
 	if r.clockSetBack() {
 		r.fresh = false
 	}
-	if !r.fresh {
-		if err := r.load(ctx, setup); err != nil {
-			return next, r.failed(ctx, "load", err)
-		}
-	}
-	rows, more, err := r.read(ctx)
-	if err != nil {
-		return next, r.failed(ctx, "read", err)
-	}
-	r.collect()
-	r.decide(setup, rows, more)
-	if err := r.commit(ctx); err != nil {
+	if err := r.landCommit(); err != nil {
 		return next, r.failed(ctx, "commit", err)
 	}
-	r.unsettled = r.unsettled[:0]
-	r.launch()
-	r.remind()
-	if more {
+	if !r.fresh {
+		if err := r.anew(ctx, setup); err != nil {
+			return next, err
+		}
+	}
+	if r.committing != nil && r.full() {
+		return time.Time{}, nil // the end of the commit brings us back
+	}
+	if err := r.read(ctx); err != nil {
+		return next, r.failed(ctx, "read", err)
+	}
+	if err := r.landCommit(); err != nil { // what it lets go must not wait for more than a read
+		return next, r.failed(ctx, "commit", err)
+	}
+	r.collect()
+	r.decide(setup)
+	r.commit()
+	switch {
+	case r.committing != nil && r.full():
+		return time.Time{}, nil
+	case r.more:
 		return time.Now(), nil
 	}
 	return r.nextAt(), nil
+}
+
+// anew reads everything from the store, once what is being committed has ended. What was decided since is forgotten.
+func (r *dispatchRun) anew(ctx context.Context, setup *dispatchSetup) error {
+	if err := r.awaitCommit(ctx); err != nil {
+		return r.failed(ctx, "commit", err)
+	}
+	r.discard()
+	if err := r.load(ctx, setup); err != nil {
+		return r.failed(ctx, "load", err)
+	}
+	return nil
 }
 
 // clockSetBack reports that the clock was set back since the last turn. Then instants in memory may lie in the
@@ -54,9 +71,9 @@ func (r *dispatchRun) clockSetBack() bool {
 	return true
 }
 
-// read asks for new rows of the log and for changes of silences, where there may be some. more says that
-// there are rows left.
-func (r *dispatchRun) read(ctx context.Context) (rows []oncall.Received, more bool, err error) {
+// read asks for changes of silences, and for new rows of the log where there may be some and none are left to be
+// taken in. r.more says that there may be more of them.
+func (r *dispatchRun) read(ctx context.Context) error {
 	select {
 	case <-r.wake:
 		r.polledAt = time.Time{}
@@ -65,26 +82,32 @@ func (r *dispatchRun) read(ctx context.Context) (rows []oncall.Received, more bo
 	now := time.Now()
 	if now.Sub(r.refreshedAt) >= poll {
 		if err := r.o.Silences.Refresh(ctx); err != nil {
-			return nil, false, err
+			return err
 		}
 		r.refreshedAt = now
 	}
+	if len(r.rows) > 0 {
+		return nil
+	}
+	r.more = false
 	if now.Sub(r.polledAt) < poll {
-		return nil, false, nil
+		return nil
 	}
-	rows, err = r.o.Store.ReceivedAfter(ctx, r.s.seq, dispatchRows)
+	rows, err := r.o.Store.ReceivedAfter(ctx, r.s.seq, dispatchRows)
 	if err != nil {
-		return nil, false, err
+		return err
 	}
-	if len(rows) > 0 { // fewer than asked for may be all that fits, so only none means that none is left
-		return rows, true, nil
+	if r.rows = rows; len(rows) > 0 { // fewer than asked for may be all that fits, so only none means that none is left
+		r.more = true
+		return nil
 	}
 	r.polledAt = now
-	return nil, false, nil
+	return nil
 }
 
-// decide is the part of a turn that works on memory alone. What follows is in r.work.
-func (r *dispatchRun) decide(setup *dispatchSetup, rows []oncall.Received, more bool) {
+// decide is the part of a turn that works on memory alone. What follows is in r.batch. It takes a moment only, whatever
+// there is to do: groups must not wait for one another, nor for what is received meanwhile.
+func (r *dispatchRun) decide(setup *dispatchSetup) {
 	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -92,23 +115,38 @@ func (r *dispatchRun) decide(setup *dispatchSetup, rows []oncall.Received, more 
 		r.reroute(setup, now)
 	}
 	r.settle(now)
-	for i := range rows {
-		r.take(&rows[i], now)
-		r.s.seq = rows[i].Seq
-	}
+	last := r.takeRows(now)
 	// Rows never cease to come where much is posted: those from before the start are what must be known.
-	if !r.caught && (!more || r.s.seq >= r.s.atLoad && !rows[len(rows)-1].At.Before(r.started)) {
+	if !r.caught && (!r.more || r.s.seq >= r.s.atLoad && !last.Before(r.started)) {
 		r.catchUp(now)
 	}
 	if r.caught {
 		r.expire(now)
 		r.sweep(now)
-		r.flushDue(now)
+		r.flushDue()
 		r.retryDue(now)
-		r.findReminders(now)
+		if r.committing == nil { // until then it is not on record of which silences was spoken
+			r.findReminders(now)
+		}
 	}
-	r.writeBehind(now)
+	if r.committing == nil {
+		r.writeBehind(now)
+	}
 	r.observe(now)
+}
+
+// takeRows takes in rows of the log, for a moment, and returns when the last of them was received.
+func (r *dispatchRun) takeRows(now time.Time) (last time.Time) {
+	took := 0
+	for took < len(r.rows) && (!r.caught || !r.full() && time.Since(now) < intakeTime) {
+		row := &r.rows[took]
+		r.take(row, now)
+		r.s.seq, last = row.Seq, row.At
+		*row = oncall.Received{} // what it held is not needed any more, while others wait
+		took++
+	}
+	r.rows = r.rows[took:]
+	return last
 }
 
 // nextAt is when the next turn has something to do, as far as time decides it.
@@ -124,8 +162,11 @@ func (r *dispatchRun) nextAt() time.Time {
 	if s.intervals != 0 {
 		next = earlier(next, time.UnixMicro(s.intervals))
 	}
-	next = earlier(next, r.remindAt)
 	next = earlier(next, r.heldUntil)
+	if r.committing != nil {
+		return next // the end of the commit brings us back to the rest
+	}
+	next = earlier(next, r.remindAt)
 	switch {
 	case s.checkpointTo != 0:
 		next = earlier(next, time.Now())
@@ -133,91 +174,6 @@ func (r *dispatchRun) nextAt() time.Time {
 		next = earlier(next, s.checkpointAt.Add(checkpointEvery))
 	}
 	return next
-}
-
-// commit writes what the turn decided, in as few transactions as hold it. The last one moves the cursor: if
-// it is missing, the rows of the log are taken in again, and find the alerts that were written as they are.
-func (r *dispatchRun) commit(ctx context.Context) error {
-	s := r.s
-	r.gather()
-	if len(r.work) == 0 {
-		return nil
-	}
-	var d oncall.Dispatch
-	trim := int64(0) // with the last one too: what it forgets must be consumed, and what it relies on written
-	for i := range r.work {
-		if d.Size() > 0 && d.Size()+r.work[i].Size() > dispatchCommit {
-			if err := r.write(ctx, d); err != nil {
-				return err
-			}
-			d = oncall.Dispatch{}
-		}
-		join(&d, &r.work[i])
-		trim = max(trim, r.work[i].Trim)
-	}
-	d.Cursor, d.Trim = max(s.seq, s.cursor), trim
-	if err := r.write(ctx, d); err != nil {
-		return err
-	}
-	s.cursor = d.Cursor
-	s.trimmed = max(s.trimmed, d.Trim)
-	return nil
-}
-
-func (r *dispatchRun) write(ctx context.Context, d oncall.Dispatch) error {
-	began := time.Now()
-	err := r.o.Store.CommitDispatch(ctx, oncall.Write{Now: began, Lease: &r.lease, Urgent: len(d.Deliveries)+len(d.Changes) > 0}, d)
-	if err != nil {
-		return err
-	}
-	r.metrics.commitSeconds.Observe(time.Since(began).Seconds())
-	r.o.Silences.Committed(d.Silences)
-	return nil
-}
-
-// join adds what came about later. In a transaction what goes is deleted first, so that what came back at once
-// stays; a group that was written and then ended must not come back that way.
-func join(d, o *oncall.Dispatch) {
-	if len(o.GroupsGone) > 0 {
-		d.Groups = slices.DeleteFunc(d.Groups, func(g oncall.GroupRecord) bool { return slices.Contains(o.GroupsGone, g.Key) })
-	}
-	d.Changes = append(d.Changes, o.Changes...)
-	d.Groups = append(d.Groups, o.Groups...)
-	d.GroupsGone = append(d.GroupsGone, o.GroupsGone...)
-	d.Deliveries = append(d.Deliveries, o.Deliveries...)
-	d.Results = append(d.Results, o.Results...)
-	d.Silences = append(d.Silences, o.Silences...)
-	d.Alerts = append(d.Alerts, o.Alerts...)
-	d.AlertsGone = append(d.AlertsGone, o.AlertsGone...)
-}
-
-// gather turns what is noted at alerts into work: an alert goes with what the incidents are told of it, so
-// that neither is ever on disk without the other.
-func (r *dispatchRun) gather() {
-	s := r.s
-	for _, e := range s.talking {
-		d := oncall.Dispatch{Changes: e.out}
-		switch {
-		case !e.gone:
-			d.Alerts = []*oncall.ActiveAlert{e.a}
-			e.dirty, e.stored = false, true
-		case e.stored:
-			d.AlertsGone = []uint64{e.a.Fingerprint}
-			e.stored = false
-		}
-		e.out = nil
-		r.work = append(r.work, d)
-	}
-	s.talking = s.talking[:0]
-	if len(s.left) == 0 {
-		return
-	}
-	gone := make([]oncall.Dispatch, 0, len(s.left)+len(r.work))
-	for _, fp := range s.left { // first: an alert that left may have come back in this turn
-		gone = append(gone, oncall.Dispatch{AlertsGone: []uint64{fp}})
-	}
-	r.work = append(gone, r.work...)
-	s.left = s.left[:0]
 }
 
 // writeBehind starts a checkpoint when it is time, and writes a part of the one under way.
@@ -235,7 +191,7 @@ func (r *dispatchRun) writeBehind(now time.Time) {
 		s.checkpointTo, s.checkpointAt, s.replayed = s.seq, now, 0
 	}
 	var d oncall.Dispatch
-	for len(s.checkpoint) > 0 && len(d.Alerts) < dispatchCommit/2 {
+	for len(s.checkpoint) > 0 && len(d.Alerts) < dispatchCommit {
 		last := len(s.checkpoint) - 1
 		e := s.checkpoint[last]
 		s.checkpoint[last] = nil
@@ -249,20 +205,5 @@ func (r *dispatchRun) writeBehind(now time.Time) {
 		d.Trim = s.checkpointTo
 		s.checkpointTo = 0
 	}
-	r.work = append(r.work, d)
-}
-
-// remind tells of silences that end soon, once that they were spoken of is on disk.
-func (r *dispatchRun) remind() {
-	if len(r.told) == 0 {
-		return
-	}
-	if r.o.Remind == nil { // else who is told of it logs it too
-		for _, t := range r.told {
-			r.log.Info(t.Text, "silence", t.Silence.ID, "incident", t.Silence.Incident)
-		}
-		return
-	}
-	reminders := append([]oncall.SilenceReminder(nil), r.told...)
-	r.helpers.Go(func() { r.o.Remind(r.sending, reminders) })
+	r.add(d)
 }
