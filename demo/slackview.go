@@ -56,6 +56,8 @@ type buttonView struct {
 type imageView struct {
 	Src template.URL
 	Alt string
+	// Clock says whose clock the picture's axis is on, where that is not the story's.
+	Clock string
 }
 
 // The parts of Block Kit that tocsin sends; unknown blocks are shown by their type, not dropped.
@@ -150,8 +152,13 @@ func stamp(t time.Time) string {
 func (m mrkdwn) post(msg slacktest.Message) post {
 	p := post{Key: msg.Channel + "-" + strings.ReplaceAll(msg.TS, ".", "-"), Channel: msg.Channel, TS: msg.TS,
 		Time: hhmm(m.clock.story(slackTime(msg.TS))), From: "tocsin", Private: m.users[msg.To], Edited: len(msg.History)}
+	whose := ""
+	if m.clock.speed != 1 {
+		whose = fmt.Sprintf("tocsin draws this by the real clock: the axis is this machine’s, on which the story runs %.0f times faster", m.clock.speed)
+	}
 	for _, f := range msg.Files {
-		p.Images = append(p.Images, imageView{template.URL("/file?" + url.Values{"channel": {msg.Channel}, "ts": {msg.TS}, "id": {f.ID}}.Encode()), f.Alt})
+		src := template.URL("/file?" + url.Values{"channel": {msg.Channel}, "ts": {msg.TS}, "id": {f.ID}}.Encode())
+		p.Images = append(p.Images, imageView{src, f.Alt, whose})
 	}
 	if p.Blocks = m.blocks(msg.Blocks); len(p.Blocks) == 0 {
 		p.Text = m.html(msg.Text)
