@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"tocsin/config"
 	"tocsin/notifier/slack"
 	"tocsin/oncall"
 )
@@ -38,12 +39,22 @@ func (c slackCheckCmd) Run(ctx context.Context, s streams) error {
 	defer w.Close()
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	if missing := printChecks(s.Out, w.Check(ctx)); missing > 0 {
+	if missing := printChecks(s.Out, w.Check(ctx, digestChannels(plan)...)); missing > 0 {
 		fmt.Fprintf(s.Out, "%s.\n", plural(missing, "problem"))
 		return &failure{exitFailed, nil}
 	}
 	fmt.Fprintln(s.Out, "Slack has everything that tocsin needs.")
 	return nil
+}
+
+// digestChannels are where digests are posted.
+func digestChannels(plan *config.Plan) (channels []string) {
+	for _, j := range plan.Jobs {
+		if j.Digest != nil {
+			channels = append(channels, j.Digest.Slack)
+		}
+	}
+	return channels
 }
 
 // printChecks prints what was found and counts what is missing.

@@ -226,7 +226,10 @@ func transportError(method string, err error) (oncall.Outcome, string) {
 	} else if errors.Is(err, context.Canceled) {
 		what = "given up"
 	}
-	return oncall.OutcomeUnknown, fmt.Sprintf("%s: %s, so the message may have been posted: %v", method, what, err)
+	if method == "chat.postMessage" { // what is done twice is seen twice
+		what += ", so the message may have been posted"
+	}
+	return oncall.OutcomeUnknown, fmt.Sprintf("%s: %s: %v", method, what, err)
 }
 
 // retried are Slack's own troubles, which pass.

@@ -35,6 +35,7 @@ type checking struct {
 	a     *Adapter
 	found []Checked
 	lacks map[string]bool // scopes that the token is known to lack
+	also  []string        // channels that nothing in the policy names
 }
 
 func (c *checking) good(what, format string, args ...any) {
@@ -45,11 +46,12 @@ func (c *checking) bad(what, text, fix string) {
 	c.found = append(c.found, Checked{What: what, Text: text, Fix: fix})
 }
 
-// Check asks Slack about all workspaces. It changes nothing there.
-func (w *Workspaces) Check(ctx context.Context) []Checked {
+// Check asks Slack about all workspaces: about what the policy names, and channels beside it, as the configuration
+// writes them. It changes nothing there.
+func (w *Workspaces) Check(ctx context.Context, channels ...string) []Checked {
 	var all []Checked
 	for _, a := range w.all {
-		c := &checking{a: a, lacks: map[string]bool{}}
+		c := &checking{a: a, lacks: map[string]bool{}, also: channels}
 		c.run(ctx)
 		for _, f := range c.found {
 			f.What = workspaceWords(a.cfg.Name) + f.What
@@ -178,8 +180,8 @@ func (c *checking) appToken(ctx context.Context) {
 	c.bad("app token", e.text, fix)
 }
 
-// channelsOf are the channels that the configuration names in this workspace, each once.
-func (a *Adapter) channelsOf() []string {
+// channelsOf are the channels that the policy names in this workspace, and those beside it, each once.
+func (a *Adapter) channelsOf(also []string) []string {
 	p := a.policy()
 	all := map[string]bool{}
 	add := func(address string) {
@@ -205,6 +207,9 @@ func (a *Adapter) channelsOf() []string {
 		add(s.NotifySlack)
 		add(s.SlackTopic)
 	}
+	for _, address := range also {
+		add(address)
+	}
 	return slices.Sorted(maps.Keys(all))
 }
 
@@ -221,7 +226,7 @@ type slackChannel struct {
 }
 
 func (c *checking) channels(ctx context.Context) {
-	names := c.a.channelsOf()
+	names := c.a.channelsOf(c.also)
 	if len(names) == 0 {
 		return
 	}
@@ -229,7 +234,7 @@ func (c *checking) channels(ctx context.Context) {
 	if slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(n, "#") }) {
 		var e *callError
 		if listed, e = c.list(ctx); e != nil {
-			c.bad("channels", "they cannot be listed: "+e.text, "add the scopes above; then run this again")
+			c.bad("channels", "they cannot be listed: "+e.text, e.remedy())
 			return
 		}
 	}
@@ -242,7 +247,7 @@ func (c *checking) channels(ctx context.Context) {
 			}
 			e := c.ask(ctx, "conversations.info", url.Values{"channel": {name}}, &got)
 			if e != nil && e.code != "channel_not_found" {
-				c.bad("channel "+name, e.text, "add the scopes above; then run this again")
+				c.bad("channel "+name, e.text, e.remedy())
 				continue
 			}
 			ch, known = got.Channel, e == nil
@@ -252,6 +257,14 @@ func (c *checking) channels(ctx context.Context) {
 			c.topic(name, ch)
 		}
 	}
+}
+
+// remedy is what to do about a question that Slack did not answer.
+func (e *callError) remedy() string {
+	if e.outcome == oncall.OutcomeRefused {
+		return "add the scopes above; then run this again"
+	}
+	return "run this again; where it stays like this, see https://slack-status.com and what stands between this machine and Slack"
 }
 
 func (c *checking) channel(name string, ch slackChannel, known bool) {
@@ -324,6 +337,7 @@ func (c *checking) user(ctx context.Context, u oncall.User) {
 			Deleted   bool   `json:"deleted"`
 			Bot       bool   `json:"is_bot"`
 			Confirmed bool   `json:"is_email_confirmed"`
+			Stranger  bool   `json:"is_stranger"`
 		} `json:"user"`
 	}
 	e := c.ask(ctx, method, args, &got)
@@ -331,11 +345,13 @@ func (c *checking) user(ctx context.Context, u oncall.User) {
 	case e != nil && (e.code == "user_not_found" || e.code == "users_not_found" || e.code == "user_not_visible"):
 		c.bad(what, "Slack knows nobody by "+by, "in Slack: the person's profile, ⋮, Copy member ID; put it into users as slack: U…")
 	case e != nil:
-		c.bad(what, e.text, "add the scopes above; then run this again")
+		c.bad(what, e.text, e.remedy())
 	case got.User.Deleted:
 		c.bad(what, by+" is a deactivated account", "take the user out of the configuration, or name their new account")
 	case got.User.Bot:
 		c.bad(what, by+" is a bot", "name the person's own account")
+	case got.User.Stranger:
+		c.bad(what, by+" is of another Slack workspace, met in a shared channel: they may neither act nor look", "name their account in this workspace")
 	case u.Slack == "" && !got.User.Confirmed:
 		c.bad(what, "Slack has not verified the address "+by, "let the person confirm it in Slack, or write slack: "+shorten(clean(got.User.ID), 20))
 	default:

@@ -14,7 +14,7 @@ import (
 )
 
 // checked runs a check and shows it as lines.
-func checked(t *testing.T, p oncall.Policy, change func(*Config, *slacktest.Options), arrange func(*slacktest.Server), transport func(http.RoundTripper) http.RoundTripper) string {
+func checked(t *testing.T, p oncall.Policy, change func(*Config, *slacktest.Options), arrange func(*slacktest.Server), transport func(http.RoundTripper) http.RoundTripper, also ...string) string {
 	t.Helper()
 	o := slacktest.Options{Token: secretToken, Channels: []string{"#session-alerts"}, Users: []slacktest.User{{ID: "U02ANA", Name: "ana"}, {ID: "U03BO", Name: "bo"}}}
 	cfg := Config{BotToken: secretToken, SigningSecret: "hush-hush", APIURL: "http://slack.test/api/"}
@@ -32,7 +32,7 @@ func checked(t *testing.T, p oncall.Policy, change func(*Config, *slacktest.Opti
 	w := NewWorkspaces([]Config{cfg}, Options{Policy: func() oncall.Policy { return p }, HTTPClient: &http.Client{Transport: rt}}, nil)
 	defer w.Close()
 	var b strings.Builder
-	for _, c := range w.Check(t.Context()) {
+	for _, c := range w.Check(t.Context(), also...) {
 		fmt.Fprintf(&b, "%v %s: %s", c.OK, c.What, c.Text)
 		if c.Fix != "" {
 			fmt.Fprintf(&b, " → %s", c.Fix)
@@ -90,6 +90,7 @@ func TestCheck(t *testing.T) {
 		policy    func(*oncall.Policy)
 		change    func(*Config, *slacktest.Options)
 		arrange   func(*slacktest.Server)
+		also      []string // channels that the policy does not name
 		transport func(http.RoundTripper) http.RoundTripper
 		want      []string // each must be in the output
 		fine      bool
@@ -102,11 +103,17 @@ func TestCheck(t *testing.T) {
 		"kinds of tokens mixed up": {change: func(c *Config, _ *slacktest.Options) { c.AppToken = secretToken }, want: []string{"false app token", "not_allowed_token_type"}},
 		"scopes": {arrange: func(s *slacktest.Server) { s.SetScopes("chat:write", "commands", "admin") },
 			want: []string{"false scopes: missing: channels:read, channels:write.topic, files:write, groups:read, ", "Reinstall", "false channels: they cannot be listed", "false user ana: users.info: missing_scope (needs users:read)"}},
-		"spare scopes": {fine: true, arrange: func(s *slacktest.Server) { s.SetScopes(append(BotScopes(), "admin")...) }, want: []string{"not needed: admin"}},
-		"no channel":   {policy: func(p *oncall.Policy) { p.Schedules = map[string]oncall.Schedule{"s": {NotifySlack: "#nowhere"}} }, want: []string{"false channel #nowhere: Slack knows none"}},
-		"archived":     {arrange: func(s *slacktest.Server) { s.AddChannel(slacktest.Channel{Name: "session-alerts", Archived: true}) }, want: []string{"false channel #session-alerts: it is archived", "Unarchive"}},
-		"not invited":  {arrange: func(s *slacktest.Server) { s.AddChannel(slacktest.Channel{Name: "session-alerts", NotMember: true}) }, want: []string{"→ in #session-alerts type /invite @tocsin"}},
-		"private":      {fine: true, arrange: func(s *slacktest.Server) { s.AddChannel(slacktest.Channel{Name: "session-alerts", Private: true}) }},
+		"spare scopes":            {fine: true, arrange: func(s *slacktest.Server) { s.SetScopes(append(BotScopes(), "admin")...) }, want: []string{"not needed: admin"}},
+		"no channel":              {policy: func(p *oncall.Policy) { p.Schedules = map[string]oncall.Schedule{"s": {NotifySlack: "#nowhere"}} }, want: []string{"false channel #nowhere: Slack knows none"}},
+		"no channel for a digest": {also: []string{"#digets", "elsewhere/#digest"}, want: []string{"false channel #digets: Slack knows none"}},
+		"Slack has trouble": {arrange: func(s *slacktest.Server) {
+			s.Fail(slacktest.Fault{Method: "conversations.list", Stage: slacktest.Before, Times: -1})
+		},
+			want: []string{"false channels: they cannot be listed: conversations.list: Slack answered 500", "→ run this again"}},
+		"of another company": {arrange: func(s *slacktest.Server) { s.AddUser(slacktest.User{ID: "U02ANA", Stranger: true}) }, want: []string{"false user ana: U02ANA is of another Slack workspace"}},
+		"archived":           {arrange: func(s *slacktest.Server) { s.AddChannel(slacktest.Channel{Name: "session-alerts", Archived: true}) }, want: []string{"false channel #session-alerts: it is archived", "Unarchive"}},
+		"not invited":        {arrange: func(s *slacktest.Server) { s.AddChannel(slacktest.Channel{Name: "session-alerts", NotMember: true}) }, want: []string{"→ in #session-alerts type /invite @tocsin"}},
+		"private":            {fine: true, arrange: func(s *slacktest.Server) { s.AddChannel(slacktest.Channel{Name: "session-alerts", Private: true}) }},
 		"private and not invited": {arrange: func(s *slacktest.Server) {
 			s.AddChannel(slacktest.Channel{Name: "session-alerts", Private: true, NotMember: true})
 		}, want: []string{"where it is private, type /invite @tocsin"}},
@@ -161,7 +168,7 @@ func TestCheck(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				got := checked(t, policy(c.policy), c.change, c.arrange, c.transport)
+				got := checked(t, policy(c.policy), c.change, c.arrange, c.transport, c.also...)
 				for _, want := range c.want {
 					if !strings.Contains(got, want) {
 						t.Errorf("%q is not in\n%s", want, got)
