@@ -3,6 +3,7 @@ package notifier_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -270,5 +271,48 @@ func TestDispatcherHeeds410(t *testing.T) {
 		k.d.Apply(k.policy, k.far)
 		k.until(20 * time.Minute)
 		k.want("15m30s team/0 FirstNotification a,b")
+	})
+}
+
+// TestDispatcherFlushesBesideACommit: a store that takes its time delays what is sent, since that must be on disk first,
+// but not what is decided: a group says what is true when it is due.
+func TestDispatcherFlushesBesideACommit(t *testing.T) {
+	policy := routed(func(p *oncall.Policy) { p.Routing.Root.GroupBy = []string{"alertname"} })
+	deskTest(t, policy, func(t *testing.T, k *desk) {
+		k.post(named("a"))
+		k.until(2 * time.Second)
+		k.post(named("b"))
+		k.until(10 * time.Second)
+		k.store.slow(5 * time.Second)
+		k.until(34 * time.Second)
+		k.want()
+		k.post(named("b", "instance", "late")) // b is due at 32 s: this is for its next flush
+		k.until(4 * time.Minute)
+		k.want("35s team/0 FirstNotification a", "40s team/0 FirstNotification b")
+	})
+}
+
+// TestDispatcherFailsBesideADecision: what was decided while a commit failed is decided again, and sent once.
+func TestDispatcherFailsBesideADecision(t *testing.T) {
+	policy := routed(func(p *oncall.Policy) { p.Routing.Root.GroupBy = []string{"alertname"} })
+	deskTest(t, policy, func(t *testing.T, k *desk) {
+		k.post(named("a"))
+		k.until(2 * time.Second)
+		k.post(named("b"))
+		k.until(10 * time.Second)
+		failed := false
+		k.store.fail = func(oncall.Dispatch) (error, error) {
+			if failed {
+				return nil, nil
+			}
+			failed = true
+			return errKilled, nil
+		}
+		k.store.slow(5 * time.Second)
+		k.until(4 * time.Minute)
+		got := k.far.lines()
+		if len(got) != 2 || !strings.HasSuffix(got[0], "FirstNotification a") || !strings.HasSuffix(got[1], "FirstNotification b") {
+			t.Errorf("got %v, want a and b once each", got)
+		}
 	})
 }

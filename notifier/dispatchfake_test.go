@@ -39,7 +39,8 @@ type dispatchFake struct {
 	version    int64
 	commits    int
 
-	endless bool // whoever reads the log finds one more row, which takes a while
+	endless bool          // whoever reads the log finds one more row, which takes a while
+	takes   time.Duration // each commit
 
 	fail func(d oncall.Dispatch) (before, after error) // asked at each commit
 }
@@ -85,7 +86,18 @@ func (f *dispatchFake) ReceivedAfter(_ context.Context, seq int64, limit int) ([
 	return slices.Clone(f.log[i:min(len(f.log), i+limit)]), nil
 }
 
+// slow has each commit take so long from now on.
+func (f *dispatchFake) slow(each time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.takes = each
+}
+
 func (f *dispatchFake) CommitDispatch(_ context.Context, w oncall.Write, d oncall.Dispatch) error {
+	f.mu.Lock()
+	takes := f.takes
+	f.mu.Unlock()
+	time.Sleep(takes)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var before, after error

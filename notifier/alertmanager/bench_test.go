@@ -40,3 +40,19 @@ func BenchmarkSendGroup(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkSendGroupWebhook is the same for a webhook whose address is no template.
+func BenchmarkSendGroupWebhook(b *testing.B) {
+	endpoint := oncall.IntegrationEndpoint("webhook_configs", "r", 0)
+	s := newSenders(b, oneReceiver+"  webhook_configs: [{url: http://x/}]\n", nil)
+	clientOf(&s.integrations[endpoint].sender).Transport.(*tapped).next = roundTripper(func(r *http.Request) (*http.Response, error) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("ok"))}, nil
+	})
+	d := groupDelivery(endpoint, 10)
+	for b.Loop() {
+		if a := s.SendGroup(b.Context(), d, nil, oncall.Notice{}); a.Outcome != oncall.OutcomeDelivered {
+			b.Fatal(a)
+		}
+	}
+}

@@ -9,11 +9,13 @@ import (
 	"net/url"
 	"reflect"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/prometheus/alertmanager/config"
 	"github.com/prometheus/alertmanager/config/receiver"
 	"github.com/prometheus/alertmanager/notify"
+	"github.com/prometheus/alertmanager/notify/webhook"
 	amtemplate "github.com/prometheus/alertmanager/template"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/promslog"
@@ -41,6 +43,7 @@ type Senders struct {
 	plain        *texts // with Alertmanager's own only
 	theirs       *amtemplate.Template
 	theirPlain   *amtemplate.Template
+	none         *amtemplate.Template // for messages in which nothing is one
 	agent        string
 	ackURL       func(deliveryKey string) string // nil: no links
 	log          *slog.Logger
@@ -86,7 +89,10 @@ func NewSenders(c *Config, o Options) (*Senders, error) {
 	if s.plain, s.theirPlain, err = newTexts(nil); err != nil {
 		return nil, fmt.Errorf("templates: %w", err)
 	}
-	s.theirs.ExternalURL, s.theirPlain.ExternalURL = o.ExternalURL, o.ExternalURL
+	if s.none, err = amtemplate.New(); err != nil {
+		return nil, fmt.Errorf("templates: %w", err)
+	}
+	s.theirs.ExternalURL, s.theirPlain.ExternalURL, s.none.ExternalURL = o.ExternalURL, o.ExternalURL, o.ExternalURL
 	for _, r := range c.config.Receivers {
 		if err := s.add(r, len(c.templates) > 0); err != nil {
 			return nil, fmt.Errorf("receiver %q: %w", r.Name, err)
@@ -101,7 +107,14 @@ func (s *Senders) add(r config.Receiver, files bool) error {
 	if err != nil {
 		return err
 	}
+	textless, err := s.build(config.Receiver{Name: r.Name, WebhookConfigs: r.WebhookConfigs}, s.none)
+	if err != nil {
+		return err
+	}
 	for _, b := range built {
+		if b.Name() == "webhook" && withoutTexts(r.WebhookConfigs[b.Index()]) {
+			b = textless[b.Index()]
+		}
 		list := b.Name() + "_configs"
 		i := &integration{
 			endpoint: oncall.IntegrationEndpoint(list, r.Name, b.Index()), list: list, receiver: r.Name,
@@ -114,6 +127,12 @@ func (s *Senders) add(r config.Receiver, files bool) error {
 		s.integrations[i.endpoint] = i
 	}
 	return nil
+}
+
+// withoutTexts reports that a webhook's address is no template, and its body Alertmanager's own. Its notifier copies all
+// templates for each message, to render the address: where it names none, it gets a set that has none.
+func withoutTexts(c *webhook.WebhookConfig) bool {
+	return c.Payload == nil && c.URLFile == "" && c.URL != "" && !strings.Contains(string(c.URL), "{{")
 }
 
 // build makes a receiver's integrations with a set of templates, each with a tap in its HTTP client.
