@@ -244,3 +244,21 @@ func TestDrillAnsweredAfterAFailure(t *testing.T) {
 		}
 	}
 }
+
+// TestDrillFailureWords: what a sender says of a refusal is not said to be one twice.
+func TestDrillFailureWords(t *testing.T) {
+	for said, want := range map[string]string{
+		"refused with 404 Not Found": "refused with 404 Not Found",
+		"is_archived":                "refused: is_archived",
+		"":                           "refused with HTTP 404",
+	} {
+		s := newSim(testPolicy(), "session")
+		in := s.drill(t, "ana")
+		key := in.Drill.Contacts[1].Key
+		d := oncall.Decide(s.now, *in, oncall.DeliveryFinished{Key: key, State: oncall.DeliveryRefused,
+			Attempt: oncall.Attempt{At: s.now, Number: 1, Outcome: oncall.OutcomeRefused, Status: 404, Error: said}}, s.policy)
+		if got := d.Incident.Drill.Contacts[1].Failure; got != want {
+			t.Errorf("after %q: %q, want %q", said, got, want)
+		}
+	}
+}

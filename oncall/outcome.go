@@ -3,6 +3,7 @@ package oncall
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // deliveryFinished takes in what a far end made of an attempt. A retry alone changes nothing here, and neither does a
@@ -110,6 +111,8 @@ func (m *machine) forgetMessage(e Endpoint) {
 
 func refusalText(a Attempt) string {
 	switch {
+	case strings.HasPrefix(a.Error, "refused"): // senders say it where the far end gave a reason
+		return a.Error
 	case a.Error != "":
 		return "refused: " + a.Error
 	case a.Status != 0:

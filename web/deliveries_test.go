@@ -89,7 +89,8 @@ func TestThePagesOfDeliveries(t *testing.T) {
 		"/deliveries":                         {"triggered to user ana", "page:phone/0", "HTTP 401", `href="?before=msg_old"`, `<option>refused</option>`},
 		"/deliveries?state=refused&incident=": {"<option selected>refused</option>", "before=msg_old&amp;incident=&amp;state=refused"},
 		"/deliveries/msg_old":                 {"refused with 401", "&lt;b&gt;busy&lt;/b&gt;", "POST https://sms.example/…", "webhook-signature: &lt;masked&gt;", ">Send again<", "/hooks/ack/&lt;secret&gt;"},
-		"/endpoints":                          {"it answered 410", "sms.example resolves to 10.0.0.1", "3 waiting", "<option>phone</option>", ">ready<", ">off<"},
+		"/endpoints":                          {"it answered 410", "sms.example resolves to 10.0.0.1", "3 waiting", `http-equiv="refresh"`, `href="endpoints?test"`, ">ready<", ">off<"},
+		"/endpoints?test":                     {"<option>phone</option>", "Send the test page"},
 		"/incidents/42":                       {`href="../deliveries?incident=42"`},
 	} {
 		rec := ask(h, "GET", target, "")
@@ -111,6 +112,9 @@ func TestThePagesOfDeliveries(t *testing.T) {
 		}
 	}
 	body := ask(h, "GET", "/endpoints", "").Body.String()
+	if strings.Contains(ask(h, "GET", "/endpoints?test", "").Body.String(), "http-equiv") {
+		t.Error("the page takes away what is typed into the form of a test page")
+	}
 	if strings.Index(body, "page:phone/0") > strings.Index(body, "page:cy-phone/0") {
 		t.Error("what somebody must look at does not come first")
 	}

@@ -49,6 +49,7 @@ type endpointsPage struct {
 	layout
 	List      []notifier.EndpointView
 	Receivers []string
+	Testing   bool   // the form for a test page shows
 	Chosen    string // the receiver that was tested
 	Results   []notifier.Tested
 	Said      string
@@ -155,8 +156,10 @@ func (w *Web) pressedResend(rw http.ResponseWriter, r *http.Request) {
 }
 
 func (w *Web) showEndpoints(rw http.ResponseWriter, r *http.Request) {
-	p := endpointsPage{layout: w.layout(r, "Endpoints")}
-	p.Refresh = 30
+	p := endpointsPage{layout: w.layout(r, "Endpoints"), Testing: r.URL.Query().Has("test")}
+	if !p.Testing { // it would take away what somebody is typing
+		p.Refresh = 30
+	}
 	w.drawEndpoints(rw, r, http.StatusOK, p)
 }
 
@@ -195,7 +198,7 @@ func (w *Web) pressedTest(rw http.ResponseWriter, r *http.Request) {
 		w.fail(rw, r, err)
 		return
 	}
-	p := endpointsPage{layout: w.layout(r, "Endpoints"), Chosen: r.PostForm.Get("receiver")}
+	p := endpointsPage{layout: w.layout(r, "Endpoints"), Testing: true, Chosen: r.PostForm.Get("receiver")}
 	p.Results, err = w.o.Endpoints.Test(r.Context(), oncall.TestPage{Receiver: p.Chosen, Note: strings.TrimSpace(r.PostForm.Get("note")), Actor: actor})
 	refusal, refused := errors.AsType[*oncall.Error](err)
 	switch {

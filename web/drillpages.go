@@ -53,9 +53,7 @@ func (w *Web) drillPages() []route {
 }
 
 func (w *Web) showDrills(rw http.ResponseWriter, r *http.Request) {
-	p := drillsPage{layout: w.layout(r, "Drills")}
-	p.Refresh = 15
-	w.drawDrills(rw, r, http.StatusOK, p)
+	w.drawDrills(rw, r, http.StatusOK, drillsPage{layout: w.layout(r, "Drills")})
 }
 
 func (w *Web) drawDrills(rw http.ResponseWriter, r *http.Request, status int, p drillsPage) {
@@ -73,6 +71,7 @@ func (w *Web) drawDrills(rw http.ResponseWriter, r *http.Request, status int, p 
 	for _, in := range latest {
 		p.Latest = append(p.Latest, w.viewDrill(in))
 		if in.Open() && in.Drill != nil {
+			p.Refresh = 15 // else it would take away, for nothing, what somebody is typing
 			going[in.Drill.User] = in.Drill.Contacts
 		}
 	}
@@ -158,7 +157,7 @@ func afterText(from, at time.Time) string {
 	if at.IsZero() {
 		return ""
 	}
-	return at.Sub(from).Round(100 * time.Millisecond).String()
+	return lasted(at.Sub(from))
 }
 
 // failedContacts says of some users which contacts failed in their last drill. What is not known is not shown.

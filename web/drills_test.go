@@ -74,6 +74,9 @@ func TestDrillPage(t *testing.T) {
 			t.Errorf("%s %q: %d, want %d with %q:\n%s", c.method, c.form, got.Code, c.status, c.want, got.Body)
 		}
 	}
+	if strings.Contains(ask(h, "GET", "/drills", "").Body.String(), "http-equiv") {
+		t.Error("the page loads itself again while nothing changes, and takes away what is typed")
+	}
 	if got := ask(site(t, newMemory(), nil).Handler(), "GET", "/drills", ""); got.Code != http.StatusServiceUnavailable {
 		t.Errorf("without drills: %d", got.Code)
 	}
@@ -102,7 +105,7 @@ func TestDrillPageUnderWay(t *testing.T) {
 		o.Drills, o.Policy = underWay{}, func() oncall.Policy { return policy }
 	}).Handler()
 	got := ask(h, "GET", "/drills", "").Body.String()
-	for _, want := range []string{"1 contact would not reach its owner", "HTTP 404", `<span class="badge queued">under way</span>`, "1 of 2 failed"} {
+	for _, want := range []string{"1 contact would not reach its owner", "HTTP 404", `<span class="badge queued">under way</span>`, "1 of 2 failed", `http-equiv="refresh"`} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is missing:\n%s", want, got)
 		}

@@ -35,7 +35,7 @@ func newPages() *pages {
 	t := template.New("").Funcs(template.FuncMap{
 		"clock":        clock,
 		"iso":          func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-		"took":         func(d time.Duration) string { return d.Round(time.Millisecond).String() },
+		"took":         lasted,
 		"since":        since,
 		"confirmation": confirmation,
 		"until":        func(now, t time.Time) string { return since(t, now) },
@@ -91,6 +91,19 @@ func clock(t time.Time) string {
 		return ""
 	}
 	return t.UTC().Format("2006-01-02 15:04:05 UTC")
+}
+
+// lasted is how long something took, in the one unit that matters.
+func lasted(d time.Duration) string {
+	switch {
+	case d < time.Millisecond:
+		return "less than 1 ms"
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%.1f s", d.Truncate(100*time.Millisecond).Seconds())
+	}
+	return fmt.Sprintf("%d min %d s", int(d.Minutes()), int(d.Seconds())%60)
 }
 
 // since is how long ago t was, in the one unit that matters.

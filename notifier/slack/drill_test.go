@@ -93,7 +93,8 @@ func TestDrawDrill(t *testing.T) {
 	}{
 		"under way": {func() {}, []string{"🧪 DRILL · under way · #7 ana", "*Nothing is wrong.*", "It reached me", "End the drill", "⏳ Slack direct message",
 			"❌ receiver &lt;!here&gt; (page:p/0): *failed*: HTTP 404 &lt;", "taken, not confirmed yet", "press “It reached me”", tocsinURL + "/drills"}, nil},
-		"answered": {func() { in.Drill.Contacts[0].AnsweredAt = now.Add(3 * time.Second) }, []string{"✅ Slack direct message (slack:U02ANA): *answered* after 3s"}, []string{"It reached me"}},
+		"answered":         {func() { in.Drill.Contacts[0].AnsweredAt = now.Add(3 * time.Second) }, []string{"✅ Slack direct message (slack:U02ANA): *answered* after 3s"}, []string{"It reached me"}},
+		"answered at once": {func() { in.Drill.Contacts[0].AnsweredAt = now.Add(13 * time.Millisecond) }, []string{"*answered* after 13 ms"}, []string{"It reached me"}},
 		"over": {func() {
 			in.State, in.ResolvedAt = oncall.IncidentResolved, now.Add(time.Minute)
 			in.Drill.Contacts[1].Result, in.Drill.Contacts[2].Result = oncall.CheckFailed, oncall.CheckOK

@@ -98,7 +98,7 @@ func drillLines(all []oncall.ContactCheck) string {
 		case c.Result == oncall.CheckFailed || c.Refused:
 			mark, says = "❌", "*failed*: "+prose(c.Failure, 200)
 		case !c.AnsweredAt.IsZero():
-			mark, says = "✅", "*answered* after "+span(c.AnsweredAt.Sub(c.At))
+			mark, says = "✅", "*answered* after "+spanFine(c.AnsweredAt.Sub(c.At))
 		case c.Result == oncall.CheckUnknown:
 			mark, says = "❔", "not heard of before the end"
 		case c.Taken || c.Result == oncall.CheckOK:

@@ -207,6 +207,14 @@ func span(d time.Duration) string {
 	}
 }
 
+// spanFine is span, and says something of what took less than a second.
+func spanFine(d time.Duration) string {
+	if d = d.Abs(); d < time.Second {
+		return fmt.Sprintf("%d ms", max(1, d.Milliseconds()))
+	}
+	return span(d)
+}
+
 // number shortens a sample's value to four significant digits; NaN and infinities stay as they are.
 func number(s string) string {
 	f, err := strconv.ParseFloat(s, 64)
