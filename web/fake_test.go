@@ -31,6 +31,7 @@ type memory struct {
 	policy    oncall.Policy
 	broken    error // returned by everything
 	evaluated bool
+	standby   bool
 	reloaded  error
 }
 
@@ -198,6 +199,7 @@ func site(t *testing.T, m *memory, change func(*Options)) *Web {
 	t.Helper()
 	o := Options{Acts: m, Store: m, Calendars: &revoked{}, ExternalURL: external,
 		Evaluated: func() bool { return m.evaluated },
+		Standby:   func() bool { return m.standby },
 		Policy:    func() oncall.Policy { return m.policy },
 		Reload:    func() error { return m.reloaded },
 	}

@@ -23,7 +23,9 @@ func (w *Web) ready(rw http.ResponseWriter, r *http.Request) {
 		w.o.Logger.Warn("Not ready: the store does not work", "err", err)
 		missing = append(missing, "The store does not work: "+err.Error())
 	}
-	if !w.o.Evaluated() {
+	if w.o.Standby != nil && w.o.Standby() {
+		missing = append(missing, "This process does not have the watch: it stands by, and takes over when the one that has it is gone. Presses, reports and posted alerts are taken here all the same.")
+	} else if !w.o.Evaluated() {
 		missing = append(missing, "The rules have not been evaluated yet.")
 	}
 	rw.Header().Set("Content-Type", "text/plain; charset=utf-8")

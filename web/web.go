@@ -54,6 +54,7 @@ type Options struct {
 	Store     Store
 	Rules     RuleSource           // what is evaluated; nil shows no rules
 	Evaluated func() bool          // the first evaluation of every group is done
+	Standby   func() bool          // another process has the watch, or none yet; nil: this one always has it
 	Policy    func() oncall.Policy // the policy in force
 	Reload    func() error         // loads the configuration anew; its error tells a person what is wrong with it
 

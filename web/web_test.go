@@ -128,6 +128,10 @@ func TestReadySaysWhatIsMissing(t *testing.T) {
 	if rec.Code != 503 || !strings.Contains(rec.Body.String(), "disk full") || !strings.Contains(rec.Body.String(), "evaluated") {
 		t.Errorf("%d %s", rec.Code, rec.Body)
 	}
+	m.broken, m.standby = nil, true
+	if rec := ask(h, "GET", "/-/ready", ""); rec.Code != 503 || !strings.Contains(rec.Body.String(), "it stands by") || strings.Contains(rec.Body.String(), "evaluated") {
+		t.Errorf("%d %s", rec.Code, rec.Body)
+	}
 	if rec := ask(h, "GET", "/-/healthy", ""); rec.Code != 200 {
 		t.Errorf("healthy: %d %s", rec.Code, rec.Body)
 	}

@@ -71,6 +71,7 @@ type daemon struct {
 	builtins   *notifier.Builtins
 	watchdog   *watchdog.Watchdog
 	watchSince atomic.Int64 // nanoseconds: when this process took over, or a plan came into force
+	watching   atomic.Bool  // this process has the watch
 	acts       *notifier.Acts
 	hooks      *pager.Hooks
 	phones     *pager.PhoneHooks
@@ -252,7 +253,7 @@ func (d *daemon) wire(ports *listeners) {
 	d.phones = pager.NewPhoneHooks(pager.PhoneHookOptions{Acts: d.acts, Delivery: d.store.Delivery, Policy: d.policy, Logger: d.log.With("component", "phone"), Registerer: d.registry})
 	d.web = web.New(web.Options{
 		Acts: d.acts, Overrides: d.overrides, Endpoints: d.endpoints, Drills: d.drills, Openings: d.acts, Heartbeats: d.heartbeats, Watchdog: d.watchdog, Calendars: d.store,
-		Store: d.store, Rules: d.evaluator, Evaluated: d.evaluator.Ready, Policy: d.policy, Reload: d.reload,
+		Store: d.store, Rules: d.evaluator, Evaluated: d.evaluator.Ready, Standby: func() bool { return !d.watching.Load() }, Policy: d.policy, Reload: d.reload,
 		User: d.flags.Web.user, Slack: d.slackHandlers, Hooks: d.hooks.Handler, Phone: d.phones,
 		Alertmanager: &web.Alertmanager{Dispatch: d.dispatcher, Store: d.store, Silences: d.silences, Mode: d.flags.matcherMode(),
 			Receivers: d.receivers, Original: d.original, RouteLabels: d.routeLabels,

@@ -34,6 +34,8 @@ func (d *daemon) work(ctx context.Context) error {
 // hold runs the loops while the lease is ours.
 func (d *daemon) hold(ctx context.Context, lease oncall.Lease, aliveAt time.Time) error {
 	d.onWatch()
+	d.watching.Store(true)
+	defer d.watching.Store(false)
 	d.log.Info("This process has the watch", "epoch", lease.Epoch, "previous_process_alive_at", aliveAt)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return d.outputs.send(ctx, lease) })
