@@ -86,7 +86,7 @@ func outboxed(t *testing.T, o *outbox) http.Handler {
 func TestThePagesOfDeliveries(t *testing.T) {
 	h := outboxed(t, &outbox{many: true})
 	for target, want := range map[string][]string{
-		"/deliveries":                         {"triggered to user ana", "page:phone/0", "HTTP 401", `href="?before=msg_old"`, `<option>refused</option>`},
+		"/deliveries":                         {"triggered to user ana", "page:phone/0", `<span class="muted">refused with 401`, `href="?before=msg_old"`, `<option>refused</option>`},
 		"/deliveries?state=refused&incident=": {"<option selected>refused</option>", "before=msg_old&amp;incident=&amp;state=refused"},
 		"/deliveries/msg_old":                 {"refused with 401", "&lt;b&gt;busy&lt;/b&gt;", "POST https://sms.example/…", "webhook-signature: &lt;masked&gt;", ">Send again<", "/hooks/ack/&lt;secret&gt;"},
 		"/endpoints":                          {"it answered 410", "sms.example resolves to 10.0.0.1", "3 waiting", `http-equiv="refresh"`, `href="endpoints?test"`, ">ready<", ">off<"},

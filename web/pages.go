@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -36,6 +37,7 @@ func newPages() *pages {
 		"clock":        clock,
 		"iso":          func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"took":         lasted,
+		"answer":       answer,
 		"since":        since,
 		"confirmation": confirmation,
 		"until":        func(now, t time.Time) string { return since(t, now) },
@@ -91,6 +93,18 @@ func clock(t time.Time) string {
 		return ""
 	}
 	return t.UTC().Format("2006-01-02 15:04:05 UTC")
+}
+
+// answer is what a far end answered: its status, unless the text has it.
+func answer(status int, text string) string {
+	number := strconv.Itoa(status)
+	switch {
+	case status == 0 || strings.Contains(text, number):
+		return text
+	case text == "":
+		return "HTTP " + number
+	}
+	return "HTTP " + number + ": " + text
 }
 
 // lasted is how long something took, in the one unit that matters.

@@ -151,4 +151,10 @@ func TestNtfyLooks(t *testing.T) {
 	if m.Priority != 5 || !slices.Equal(m.Tags, []string{"test_tube"}) {
 		t.Errorf("a drill: %d %q", m.Priority, m.Tags)
 	}
+	if !strings.HasPrefix(m.Message, "Nothing is wrong. Acknowledge it") || strings.Contains(m.Message, "firing") || strings.Contains(m.Message, "Next:") {
+		t.Errorf("a drill says %q", m.Message)
+	}
+	if m = p.send(oncall.KindResolved, func(p *oncall.Page) { p.Data.Drill = true }); m.Message != "The drill is over. Nothing was wrong." {
+		t.Errorf("at its end a drill says %q", m.Message)
+	}
 }

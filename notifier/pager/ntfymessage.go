@@ -48,6 +48,9 @@ func (c *NtfyConfig) message(d oncall.Delivery, p oncall.Page) ntfyMessage {
 		if in.ResolvedBy != "" {
 			m.Message = "Resolved by " + in.ResolvedBy + "."
 		}
+		if in.Drill {
+			m.Message = "The drill is over. Nothing was wrong."
+		}
 	default:
 		m.asks(p)
 		m.look(c, p)
@@ -106,8 +109,9 @@ func (m *ntfyMessage) asks(p oncall.Page) {
 	if in.Next != "" {
 		m.Message += "\nNext: " + in.Next
 	}
-	if in.Drill {
-		m.Tags, m.Message = []string{"test_tube"}, "A drill: nothing is wrong. "+m.Message
+	if in.Drill { // it has neither a severity nor alerts of somebody's rules, and nothing comes next
+		m.Tags = []string{"test_tube"}
+		m.Message = "Nothing is wrong. Acknowledge it wherever it reaches you, so that it is known which of your contacts work. It ends by itself."
 	}
 	if p.Data.Page.Test && !in.Drill {
 		m.Title, m.Tags = oneLine(in.Title), []string{"test_tube"}

@@ -131,6 +131,18 @@ func TestSpoken(t *testing.T) {
 	}
 }
 
+// TestSpokenDrill: a call of a drill is not taken for one of an incident, and offers nothing that a drill refuses.
+func TestSpokenDrill(t *testing.T) {
+	far := pagertest.NewTwilio(twilioAccount, twilioToken)
+	s, e := newPhone(t, "https://api.twilio.com", true, far)
+	s.Send(t.Context(), paged(e, "inc", oncall.KindTriggered, func(p *oncall.Page) { p.Data.Drill, p.Data.Severity = true, "" }))
+	twiml := far.Asked()[0].Form.Get("Twiml")
+	if !strings.Contains(twiml, "This is tocsin with a drill. Nothing is wrong. Drill 42 tries whether a call reaches you.") ||
+		!strings.Contains(twiml, "Press 4 to acknowledge. Press 1 to hear this again.") || strings.Contains(twiml, "escalate") || strings.Contains(twiml, "Incident") {
+		t.Errorf("it says %s", twiml)
+	}
+}
+
 // TestWritten: an SMS keeps its number and what to reply, however long the title is.
 func TestWritten(t *testing.T) {
 	far := pagertest.NewTwilio(twilioAccount, twilioToken)

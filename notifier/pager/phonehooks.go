@@ -276,7 +276,7 @@ func (h *PhoneHooks) digit(ctx context.Context, key string, number int, form url
 	c := oncall.Command{Actor: cmp.Or(d.User, d.Target) + " by phone", Via: "phone", Delivery: key}
 	pressed := form.Get("Digits")
 	again := func(text string) string {
-		return response(gather(back, number, say(language, text)+say(language, spokenSummary(page)+menu)) + say(language, "No key was pressed. Goodbye."))
+		return response(gather(back, number, say(language, text)+say(language, spokenSummary(page)+menu(page))) + say(language, "No key was pressed. Goodbye."))
 	}
 	switch pressed {
 	case "4":

@@ -51,7 +51,7 @@ func spokenSummary(p oncall.Page) string {
 	}
 	s := "This is tocsin. "
 	if p.Data.Drill {
-		s = "This is tocsin with a drill. Nothing is wrong. "
+		return fmt.Sprintf("This is tocsin with a drill. Nothing is wrong. Drill %d tries whether a call reaches you. ", p.Data.Number)
 	}
 	if p.Data.Severity != "" {
 		s += sentence(pronounceable(p.Data.Severity))
@@ -68,7 +68,13 @@ func spokenSummary(p oncall.Page) string {
 
 func sentence(s string) string { return strings.TrimRight(s, ".!? ") + ". " }
 
-const menu = "Press 4 to acknowledge. Press 6 to escalate. Press 1 to hear this again."
+// menu says what can be pressed. A drill escalates to nobody.
+func menu(p oncall.Page) string {
+	if p.Data.Drill {
+		return "Press 4 to acknowledge. Press 1 to hear this again."
+	}
+	return "Press 4 to acknowledge. Press 6 to escalate. Press 1 to hear this again."
+}
 
 // spoken is the TwiML of a call: the summary twice, while a key is waited for. It goes out with the call, so that a person hears it
 // even where tocsin cannot be reached by then. back is where keys are reported, "" for nowhere.
@@ -77,7 +83,7 @@ func spoken(p oncall.Page, language, back string, attempt int) string {
 	if back == "" {
 		return response(text + `<Pause length="1"/>` + text)
 	}
-	keys := say(language, menu)
+	keys := say(language, menu(p))
 	return response(gather(back, attempt, text+keys+`<Pause length="1"/>`+text+keys) +
 		say(language, "No key was pressed, and so nobody has acknowledged it. Goodbye."))
 }
