@@ -110,6 +110,8 @@ func TestShiftText(t *testing.T) {
 			return notifier.ShiftMessage{Schedule: "session-primary", ShiftNotice: oncall.ShiftNotice{Kind: kind, User: "bo", From: now, Until: now.Add(time.Hour), With: []string{"ana"}, Why: "layer weekly"}}
 		}
 		ahead, on, off := notice(oncall.NoticeAhead), notice(oncall.NoticeOn), notice(oncall.NoticeOff)
+		refused := ahead
+		refused.Channel, refused.Refused = true, []oncall.NoticeRefusal{{By: "slack:U03BO", Why: "channel_not_found"}}
 		off.Until, off.Why = time.Time{}, ""
 		broken, channel, busy := ahead, ahead, on
 		broken.Failed, channel.Failed, channel.Channel = failed, failed, true
@@ -123,6 +125,7 @@ func TestShiftText(t *testing.T) {
 			"ahead":    {ahead, "📟 *Your shift* by *session-primary* begins <!date^946684800^*> until <!date^946688400^*>, after ana (layer weekly)."},
 			"broken":   {broken, "📟 *Your shift* by *\n⚠️ bo: receiver bo-phone (page:bo-phone/0) failed in the drill #7 of 1 Jan 2000 00:00 UTC: refused &lt;!here&gt;\nMend that before it begins, and try it with `/tocsin drill`."},
 			"channel":  {channel, "📟 *The next shift* of <@U03BO> by *⚠️ bo: *\nNone of their contacts can be used to tell them: please do.*`/tocsin drill`."},
+			"refused":  {refused, "📟 *The next shift* of <@U03BO> by *⚠️ bo: slack:U03BO refused this message: channel_not_found\nNone of their contacts can be used to tell them: please do.*`/tocsin drill`."},
 			"on":       {on, "📟 *You are on call* by *session-primary* until <!date^946688400^*>; you take over from ana (layer weekly).\nNothing is open: nothing is handed over."},
 			"busy":     {busy, "*⚠️ bo: *You may not be reached by that: mend it, and try it with `/tocsin drill`.\n1 open incident is handed over:\n• 🔴 *#7*"},
 			"off":      {off, "📟 *Your shift is over* by *session-primary*: ana takes over.\nNothing is open: nothing is handed over."},

@@ -73,10 +73,8 @@ func (a *Adapter) shiftContacts(b *strings.Builder, n notifier.ShiftMessage) {
 	if more := len(n.Failed) - most; more > 0 {
 		fmt.Fprintf(b, "⚠️ and %d more\n", more)
 	}
-	if n.Channel {
-		for _, r := range n.Refused[:min(most, len(n.Refused))] {
-			fmt.Fprintf(b, "⚠️ %s refused this message: %s\n", prose(string(r.By), 100), prose(r.Why, 200))
-		}
+	for _, r := range n.Refused[:min(most, len(n.Refused))] {
+		fmt.Fprintf(b, "⚠️ %s: %s refused this message: %s\n", prose(n.User, 80), prose(string(r.By), 100), prose(r.Why, 200))
 	}
 	switch {
 	case n.Channel:
