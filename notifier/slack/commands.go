@@ -90,6 +90,9 @@ func (a *Adapter) number(ctx context.Context, n numbered, v verb, who person) (n
 
 // act commits one command and answers with what the core says about it.
 func (a *Adapter) act(ctx context.Context, number int64, t typed, v verb, who person, request string) (answer string, err error) {
+	if v.takesNote() && t.text != "" {
+		return a.actAndNote(ctx, number, t, v, who, request)
+	}
 	c := oncall.Command{Kind: v.kind, Actor: who.name, Via: "slack", Text: t.text, UntilClear: t.match}
 	switch v.kind {
 	case oncall.CmdSnooze:
@@ -124,6 +127,27 @@ func (a *Adapter) act(ctx context.Context, number int64, t typed, v verb, who pe
 		answer += " (" + when(c.Until, true) + " for you)"
 	}
 	return answer, nil
+}
+
+// actAndNote commits a command and then the words that came with it, each once, whichever of them a repeated request
+// finds done already.
+func (a *Adapter) actAndNote(ctx context.Context, number int64, t typed, v verb, who person, request string) (answer string, err error) {
+	note := oncall.Command{Kind: oncall.CmdNote, Actor: who.name, Via: "slack", Text: t.text}
+	t.text = ""
+	if answer, err = a.act(ctx, number, t, v, who, request); err != nil {
+		return answer, err
+	}
+	if !strings.HasSuffix(answer, ".") {
+		answer += "."
+	}
+	d, seen, err := a.commit(ctx, number, note, request+"/note")
+	switch {
+	case err != nil:
+		return answer + " Your note was not added: type it again.", nil
+	case !seen && (d.Refused || !d.Changed):
+		return answer + " Your note was not added: " + prose(d.Reply, 300), nil
+	}
+	return answer + " Your note was added.", nil
 }
 
 // present answers a request that was handled before from how things stand.

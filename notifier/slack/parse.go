@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	amlabels "github.com/prometheus/alertmanager/pkg/labels"
@@ -130,11 +131,28 @@ func parseRest(t typed, v verb, rest, usage string, now time.Time) (typed, strin
 			return t, fmt.Sprintf("The note is too long: at most %d characters.", maxNote)
 		}
 	default:
-		if rest != "" {
+		if rest != "" && !(v.takesNote() && notelike(rest)) {
 			return t, "What is " + code(plainly(rest), 60) + "?" + usage
+		}
+		if t.text = plainly(rest); utf8.RuneCountInString(t.text) > maxNote {
+			return t, fmt.Sprintf("The note is too long: at most %d characters.", maxNote)
 		}
 	}
 	return t, ""
+}
+
+// takesNote reports that what is typed after the incident is a note: who writes "ack #42 on my way" at three in the
+// morning has it, and must not be paged on over the words.
+func (v verb) takesNote() bool {
+	return v.kind == oncall.CmdAcknowledge || v.kind == oncall.CmdUnacknowledge || v.kind == oncall.CmdResolve
+}
+
+// notelike tells words from what may be meant as another incident, or as a length.
+func notelike(rest string) bool {
+	first, _ := utf8.DecodeRuneInString(plainly(rest))
+	word, _ := cutWord(rest)
+	_, incident := parseNumber(word)
+	return unicode.IsLetter(first) && !incident
 }
 
 var clearForm = regexp.MustCompile(`(?i)^(?:(?:until|till|til)\s+)?(?:it\s+|it's\s+|they\s+)?(?:is\s+|are\s+)?(?:all\s+)?clears?(?:ed)?(?:\s+|$)`)

@@ -25,10 +25,10 @@ func (v verb) optional() bool { return strings.Contains(v.usage, "[#n]") }
 // verbs in the order of the help.
 var verbs = []verb{
 	{name: "ack", group: "Have it", usage: "ack [#n]", does: "you have it; paging stops", kind: oncall.CmdAcknowledge,
-		more: "Alone it takes the one incident that waits for you; if several do, it lists them and acts on none. Who has it already keeps it: `assign` takes over."},
+		more: "Alone it takes the one incident that waits for you; if several do, it lists them and acts on none. Who has it already keeps it: `assign` takes over. Words after the incident are a note."},
 	{name: "unack", group: "Have it", usage: "unack [#n]", does: "you do not have it any more; paging begins anew", kind: oncall.CmdUnacknowledge},
 	{name: "resolve", group: "Have it", usage: "resolve [#n]", does: "it is over", kind: oncall.CmdResolve,
-		more: "If its alerts go on firing, a new incident opens after a while, linked to this one."},
+		more: "If its alerts go on firing, a new incident opens after a while, linked to this one. Words after the incident are a note."},
 	{name: "list", group: "Look", usage: "list [mine|all|service=x]", does: "open incidents", looks: true,
 		more: "`mine`: those you were told of or have. `all`: the newest, ended ones too. A state (`triggered`, `acked`, `snoozed`, `resolved`) or matchers of labels narrow it."},
 	{name: "why", group: "Look", usage: "why [#n]", does: "how it came about, and who was told", looks: true},
