@@ -83,6 +83,43 @@ func TestDrillJob(t *testing.T) {
 		t.Errorf("ntfy shows %+v", m)
 	}
 
+	answerAll(t, d, space, twilio, ntfy)
+	got = drill(func(x drilledUser) bool { return !x.Ended.IsZero() })
+	for _, c := range got.Contacts {
+		if c.Result != "ok" || c.Answered.IsZero() {
+			t.Errorf("%+v", c)
+		}
+	}
+	if !until(patience, func() bool { return strings.Contains(said(), "All 3 contacts work") }) {
+		t.Errorf("at the end Slack says %s", said())
+	}
+	if !until(patience, func() bool { return ntfy.Shown()[0].Message == "The drill is over. Nothing was wrong." }) {
+		t.Errorf("at the end ntfy shows %+v", ntfy.Shown())
+	}
+	showsAllWell(t, d)
+	for _, p := range append(twilio.Problems(), ntfy.Problems()...) {
+		t.Error(p)
+	}
+}
+
+// showsAllWell looks at the page of drills and the metrics after a drill in which all contacts worked.
+func showsAllWell(t *testing.T, d *daemon) {
+	t.Helper()
+	_, page := d.call(http.MethodGet, "/drills", nil)
+	if !strings.Contains(string(page), "All 3 contacts worked in their last drill.") {
+		t.Errorf("the page says %s", page)
+	}
+	_, metrics := d.call(http.MethodGet, "/metrics", nil)
+	for _, e := range []string{"slack:U02ANA", "ntfy:ana-ntfy/0", "call:ana-call/0"} {
+		if want := fmt.Sprintf("tocsin_contact_last_drill_success{contact=%q,user=\"ana\"} 1\n", e); !strings.Contains(string(metrics), want) {
+			t.Errorf("the metrics lack %s", want)
+		}
+	}
+}
+
+// answerAll answers a drill in Slack, on the telephone and in ntfy.
+func answerAll(t *testing.T, d *daemon, space *slacktest.Server, twilio *pagertest.Twilio, ntfy *pagertest.Ntfy) {
+	t.Helper()
 	call := twilio.Asked()[0]
 	if twiml := strings.ToLower(call.Form.Get("Twiml")); !strings.Contains(twiml, "drill 1") || !strings.Contains(twiml, "nothing is wrong") || strings.Contains(twiml, "escalate") {
 		t.Errorf("the telephone says %s", twiml)
@@ -99,31 +136,6 @@ func TestDrillJob(t *testing.T) {
 	}
 	if a, err := space.Press(t.Context(), d.url(), space.Messages("U02ANA")[0], "tocsin_acknowledge", "U02ANA"); err != nil || a.Status != http.StatusOK {
 		t.Errorf("Slack's button was answered %+v, %v", a, err)
-	}
-	got = drill(func(x drilledUser) bool { return !x.Ended.IsZero() })
-	for _, c := range got.Contacts {
-		if c.Result != "ok" || c.Answered.IsZero() {
-			t.Errorf("%+v", c)
-		}
-	}
-	if !until(patience, func() bool { return strings.Contains(said(), "All 3 contacts work") }) {
-		t.Errorf("at the end Slack says %s", said())
-	}
-	_, page := d.call(http.MethodGet, "/drills", nil)
-	if !strings.Contains(string(page), "All 3 contacts worked in their last drill.") {
-		t.Errorf("the page says %s", page)
-	}
-	if !until(patience, func() bool { return ntfy.Shown()[0].Message == "The drill is over. Nothing was wrong." }) {
-		t.Errorf("at the end ntfy shows %+v", ntfy.Shown())
-	}
-	_, metrics := d.call(http.MethodGet, "/metrics", nil)
-	for _, e := range []string{"slack:U02ANA", "ntfy:ana-ntfy/0", "call:ana-call/0"} {
-		if want := fmt.Sprintf("tocsin_contact_last_drill_success{contact=%q,user=\"ana\"} 1\n", e); !strings.Contains(string(metrics), want) {
-			t.Errorf("the metrics lack %s", want)
-		}
-	}
-	for _, p := range append(twilio.Problems(), ntfy.Problems()...) {
-		t.Error(p)
 	}
 }
 
