@@ -211,7 +211,10 @@ func TestAcknowledgingABundle(t *testing.T) {
 // Many incidents at once: a handful of pages, with exact counts, each within its bounds. Ten thousand are in
 // BenchmarkStorm, which checks the same.
 func TestThousandsOfIncidentsAtOnce(t *testing.T) {
-	const n = 1500
+	n := 1500
+	if testing.Short() {
+		n = 400
+	}
 	bubble(t, options{}, func(t *testing.T, r *rig) {
 		r.fire(services(n)...)
 		r.pass(20 * time.Second)
