@@ -41,7 +41,7 @@ lint:
 ## ordinary binary, in which the detector would see nothing
 race: deps
 	TOCSIN_TEST_PROMETHEUS=require TOCSIN_TEST_POSTGRES=require CGO_ENABLED=1 \
-	  $(GO) test -race -short -timeout 30m $$($(GO) list ./... | grep -v /e2etest)
+	  $(GO) test -race -short -timeout 60m $$($(GO) list ./... | grep -v /e2etest)
 
 ## bench: Go benchmarks, then the figures of the whole process
 bench:
